@@ -1,0 +1,1 @@
+"""What ./run and ./test start on this machine: a virtual environment, an embedded PostgreSQL, Airflow."""
