@@ -1,0 +1,236 @@
+"""Reads a table of the snapshot: blocks of plain rows as Arrow arrays, and the rest one row at a time.
+
+Blocks come from the ADBC driver, which fixes a column's Arrow type by the first rows it sees. So each query
+begins with a row of typed values that is dropped, every column is guarded by typeof() in SQL, and the types
+delivered are asserted: without these, a REAL met in a bigint column would arrive as the integer of its bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_sqlite.dbapi as adbc
+import apsw
+import pyarrow as pa
+
+from migration.errors import SourceError
+from migration.load.casts import Cast
+from migration.mapping import TableMap
+from migration.sqlite.catalog import quoted
+from migration.sqlite.opening import uri
+
+BLOCK_BYTES = 1 << 20
+"""What a block of average rows holds. Larger ones are no faster and cost memory."""
+FEWEST_ROWS = 64
+LONG_FACTOR = 16
+LONG_BYTES = range(4096, 1 << 18)
+"""Rows longer than LONG_FACTOR averages, within these bounds, are read singly: blocks stay below 32 MiB."""
+
+_TYPED = {pa.int64(): "0", pa.float64(): "0.0", pa.string(): "''", pa.binary(): "x'00'"}
+_CLASSES = {"i": "integer", "r": "real", "t": "text", "b": "blob", "n": "null"}
+EXACT_INTEGERS = 2**53
+"""Beyond it a double skips integers."""
+
+
+def _joined(operator: str, terms: list[str]) -> str:
+    """One expression of many terms, in groups: SQLite limits an expression's depth to 1000."""
+    groups = [operator.join(terms[at : at + 100]) for at in range(0, len(terms), 100)]
+    return operator.join(f"({group})" for group in groups)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The SQL pieces with which one table is read."""
+
+    map: TableMap
+    casts: tuple[Cast, ...]
+    orphans: tuple[str, ...] = ()
+    """One predicate per foreign key: true for a row whose parent is missing. Empty when no row is one."""
+    encoding: str = "UTF-8"
+    """The database's own: UTF-8, UTF-16le or UTF-16be."""
+
+    @property
+    def table(self) -> str:
+        return quoted(self.map.source.name)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.map.source.key
+
+    @property
+    def _columns(self) -> list[tuple[str, bool, Cast]]:
+        """Each column's quoted name, whether its target takes NULL, and its cast."""
+        both = zip(self.map.columns, self.casts, strict=True)
+        return [(quoted(name), bool(target.nullable), cast) for (name, target), cast in both]
+
+    @property
+    def plain(self) -> list[str]:
+        """Each column's value where its storage class passes, NULL otherwise."""
+        found = []
+        for name, _, cast in self._columns:
+            value = f"CAST({name} AS REAL)" if _mixes(cast) else name
+            found.append(f"CASE WHEN typeof({name}) IN ({_classes(cast)}) THEN {value} END")
+        return found
+
+    @property
+    def flag(self) -> str:
+        """True for a row that has to be looked at by itself."""
+        guards = []
+        for name, nullable, cast in self._columns:
+            null = ", 'null'" if nullable else ""
+            guards.append(f"typeof({name}) NOT IN ({_classes(cast)}{null})")
+            if _mixes(cast):
+                most = f"BETWEEN -{EXACT_INTEGERS} AND {EXACT_INTEGERS}"
+                guards.append(f"(typeof({name}) = 'integer' AND {name} NOT {most})")
+            if cast.reads == pa.string() and self.encoding != "UTF-8":
+                # Reading UTF-16 as UTF-8, SQLite makes a character beyond U+FFFF of half a surrogate pair and
+                # whatever follows it.
+                beyond = "GLOB '*[' || char(65536) || '-' || char(1114111) || ']*'"
+                guards.append(f"(typeof({name}) = 'text' AND {name} {beyond})")
+        return _joined(" OR ", [*guards, *self.orphans])
+
+    @property
+    def size(self) -> str:
+        """A row's bytes of text and blobs; octet_length() reads no overflow page."""
+        varying = [name for name, _, cast in self._columns if cast.reads in (pa.string(), pa.binary())]
+        return _joined(" + ", [f"coalesce(octet_length({name}), 0)" for name in varying]) or "0"
+
+    @property
+    def by_key(self) -> str:
+        """The condition that finds one row by its :func:`key_values`."""
+        texts = [
+            quoted(n) for (n, _), cast in zip(self.map.columns, self.casts, strict=True) if cast.reads == pa.string()
+        ]
+        found = []
+        for place, name in enumerate(map(quoted, self.keys), 1):
+            if name in texts:
+                # '+' keeps 1 and '1' apart in a column without a type. A key can have another collation than
+                # its column: the first condition finds by index where it may, the second tells 'a' from 'A'.
+                text = f"+CAST(?{place} AS TEXT)"
+                found.append(f"{name} IS {text} AND {name} COLLATE BINARY IS {text}")
+            else:
+                found.append(f"{name} IS ?{place}")
+        return " AND ".join(found)
+
+
+def _classes(cast: Cast) -> str:
+    return ", ".join(f"'{c}'" for c in cast.classes)
+
+
+def _mixes(cast: Cast) -> bool:
+    """Whether the column's integers are read as doubles."""
+    return bool(cast.reads == pa.float64()) and "integer" in cast.classes
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a table holds, and what follows for its blocks."""
+
+    rows: int
+    bytes: int
+    longest: int
+
+    @property
+    def long(self) -> int:
+        """Rows of more bytes than this are read one at a time."""
+        average = self.bytes // max(self.rows, 1)
+        return max(min(LONG_FACTOR * average, LONG_BYTES.stop), LONG_BYTES.start)
+
+    def block_rows(self, most: int) -> int:
+        """Rows per block, at most ``most``."""
+        average = self.bytes // max(self.rows, 1) + 32
+        return max(min(BLOCK_BYTES // average, most), FEWEST_ROWS)
+
+
+def measure(snapshot: apsw.Connection, reading: Reading) -> Size:
+    """Count the table's rows and bytes."""
+    size = reading.size
+    row = snapshot.execute(
+        f"SELECT count(*), coalesce(sum({size}), 0), coalesce(max({size}), 0) FROM {reading.table}"  # noqa: S608 - quoted()
+    ).fetchall()[0]
+    return Size(*(int(str(value)) for value in row))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns as their casts read them, the row keys, and which rows are flagged."""
+
+    columns: list[pa.Array]
+    keys: list[pa.Array]
+    flagged: pa.Array
+
+
+def key_values(keys: list[pa.Array], places: list[int], encoding: str) -> list[tuple[Any, ...]]:
+    """The keys of the rows at these places of a block, for :attr:`Reading.by_key`; text as its bytes."""
+    columns = []
+    for array in keys:
+        chosen = array.take(pa.array(places))
+        values = (chosen.cast(pa.binary()) if chosen.type == pa.string() else chosen).to_pylist()
+        if chosen.type == pa.string() and encoding != "UTF-8":
+            values = [v.decode("utf-8", "surrogatepass").encode(encoding, "surrogatepass") for v in values]
+        columns.append(values)
+    return list(zip(*columns, strict=True))
+
+
+def blocks(path: Path, reading: Reading, size: Size, most_rows: int) -> Iterator[Block]:
+    """The table's rows in blocks, without the long ones."""
+    names = [n for n, _ in reading.map.columns]
+    extra = [k for k in reading.keys if k not in names]  # the rowid; key columns are among the columns
+    types = [c.reads for c in reading.casts] + [pa.int64()] * (len(extra) + 1)
+    first = ", ".join(_TYPED[t] for t in types)
+    chosen = ", ".join([*reading.plain, *map(quoted, extra), f"({reading.flag})"])
+    short = f" WHERE {reading.size} <= {size.long}" if size.longest > size.long else ""
+    query = f"SELECT {first} UNION ALL SELECT {chosen} FROM {reading.table}{short}"  # noqa: S608 - quoted()
+    table = reading.map.source.name
+    try:
+        with adbc.connect(uri(path, mode="ro", immutable="1")) as connection, connection.cursor() as cursor:
+            rows = {"adbc.sqlite.query.batch_rows": str(size.block_rows(most_rows))}
+            cursor.adbc_statement.set_options(**rows)
+            cursor.execute(query)
+            skip = 1
+            for batch in cursor.fetch_record_batch():
+                if batch.schema.types != types:
+                    raise SourceError(
+                        f"Table {table}: the reader delivered {batch.schema.types} in place of {types}. "
+                        "Nothing was kept; this is a fault of the loader: please report it with this log."
+                    )
+                arrays = [a.slice(skip) for a in batch.columns]
+                skip = 0
+                if not len(arrays[0]):
+                    continue
+                own = dict(zip([*names, *extra], arrays, strict=False))
+                yield Block(arrays[: len(names)], [own[k] for k in reading.keys], arrays[-1])
+    except adbc_driver_manager.Error as error:
+        raise SourceError(f"Reading table {table} of the snapshot: {error}") from error
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """One row as SQLite stores it: storage classes and values, text as its bytes."""
+
+    key: tuple[tuple[str, Any], ...]
+    values: tuple[tuple[str, Any], ...]
+    orphan: tuple[bool, ...]
+    """Per foreign key of the map, whether the parent is missing."""
+
+
+def rows(
+    snapshot: apsw.Connection, reading: Reading, where: str, bindings: tuple[Any, ...] = ()
+) -> Iterator[SourceRow]:
+    """The rows for which ``where`` holds, each whole and byte for byte."""
+    names = [quoted(n) for n in (*reading.keys, *(n for n, _ in reading.map.columns))]
+    # One letter for each storage class, in one column: SQLite limits their number to 2000.
+    classes = _joined(" || ", [f"substr(typeof({n}), 1, 1)" for n in names])
+    values = [f"CASE typeof({n}) WHEN 'text' THEN CAST({n} AS BLOB) ELSE {n} END" for n in names]
+    keys, end = len(reading.keys), len(names) + 1
+    query = f"SELECT {', '.join([classes, *values, *reading.orphans])} FROM {reading.table} WHERE {where}"  # noqa: S608 - quoted()
+
+    def made(row: tuple[Any, ...]) -> SourceRow:
+        cells = [(_CLASSES[c], value) for c, value in zip(str(row[0]), row[1:end], strict=True)]
+        return SourceRow(tuple(cells[:keys]), tuple(cells[keys:]), tuple(map(bool, row[end:])))
+
+    return map(made, snapshot.execute(query, bindings))  # map() keeps no row while the next one is made

@@ -1,0 +1,62 @@
+"""Which JSON text jsonb holds without losing any of what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+DEPTH = 500
+"""JSON nested deeper is refused: PostgreSQL's stack and the parser's own end somewhere above."""
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def fits_jsonb(text: str) -> bool:
+    """Whether ``text`` is strict JSON without repeated keys, all of which jsonb can keep."""
+    try:
+        found = json.loads(
+            text,
+            object_pairs_hook=_once_each,
+            parse_constant=_refuse,
+            parse_float=_number,
+            parse_int=_number,
+        )
+        # Strict JSON comes to these only by an escape, and deep only by many brackets.
+        if "\\u" in text or text.count("[") + text.count("{") > DEPTH:
+            _check(found)
+    except (ValueError, RecursionError, ArithmeticError):
+        return False
+    return True
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("repeated key")
+    return found
+
+
+def _number(text: str) -> str:
+    # jsonb keeps numbers as numeric: at most 131072 digits before and 16383 after the point.
+    if len(text) > 100 or "e" in text or "E" in text:
+        number = Decimal(text)
+        if number.adjusted() >= 131_072 or int(number.as_tuple().exponent) < -16_383:
+            raise ValueError("number out of range")
+    return text
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    """jsonb holds no NUL and no lone surrogate: https://www.postgresql.org/docs/16/datatype-json.html."""
+    if isinstance(value, str):
+        if _UNSTORABLE.search(value):
+            raise ValueError("unstorable character")
+    elif isinstance(value, (list, dict)):
+        if depth == DEPTH:
+            raise ValueError("too deep")
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check(item, depth + 1)

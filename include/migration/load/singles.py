@@ -1,0 +1,182 @@
+"""Settles the rows that blocks could not carry, one at a time and in bounded memory."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import apsw
+import psycopg
+import pyarrow as pa
+
+from migration.errors import RejectedRows
+from migration.job import Job
+from migration.load.blocks import Reading, Size, SourceRow, rows
+from migration.load.copy import Copier, copy_state
+from migration.load.rejects import Decision, Problem, decide, raw_bytes, shown
+from migration.plan import Invalid
+from migration.postgres import state
+
+log = logging.getLogger("migration")
+
+NAMED = 20
+"""How many refused or quarantined rows are named in a message."""
+GROUP_ROWS = 500
+GROUP_BYTES = 8 << 20
+"""Rows are settled in groups of so many rows or bytes, whichever comes first."""
+
+
+@dataclass
+class Leftover:
+    """The rows that blocks did not carry."""
+
+    flagged: bool = False
+    """Whether any row was flagged in SQL."""
+    keys: list[tuple[Any, ...]] = field(default_factory=list)
+    """The keys of rows with a value that did not convert, and of rows beside them."""
+
+
+@dataclass
+class Settled:
+    """What became of them."""
+
+    quarantined: int = 0
+    altered: int = 0
+    named: list[str] = field(default_factory=list)
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def settle(
+    job: Job,
+    connection: psycopg.Connection[Any],
+    copier: Copier,
+    snapshot: apsw.Connection,
+    reading: Reading,
+    size: Size,
+    leftover: Leftover,
+) -> Settled:
+    """Load, alter by declaration, or quarantine each of these rows, within the caller's transaction.
+
+    RejectedRows, after all of them were looked at, when a policy says stop.
+    """
+    settled = Settled()
+    table = reading.map.source.name
+    plan = job.plan.tables[table]
+    for decided in _groups(
+        _rows(snapshot, reading, size, leftover), lambda row: decide(reading, plan, job.params.invalid, row)
+    ):
+        refused = [(d.key, p) for d in decided for p in d.under(Invalid.STOP)]
+        settled.refusals.update((p.column, p.rule) for _, p in refused)
+        _name(settled, reading, refused)
+        if not settled.refusals:
+            _keep(job, connection, copier, reading, decided, settled)
+    if settled.refusals:
+        raise RejectedRows(_refusal(job, table, settled))
+    for line in settled.named:
+        log.warning("quarantined: %s", line.strip())
+    if settled.quarantined > NAMED:
+        log.warning(
+            "quarantined: %d rows of %s in all, each with its bytes in migration.quarantine",
+            settled.quarantined,
+            table,
+        )
+    return settled
+
+
+def _rows(snapshot: apsw.Connection, reading: Reading, size: Size, leftover: Leftover) -> Iterator[SourceRow]:
+    looked_at = []
+    if size.longest > size.long:
+        # A long row passed through no block, so every one is looked at, flagged or not.
+        looked_at.append(f"{reading.size} > {size.long}")
+    if leftover.flagged:
+        looked_at.append(reading.flag)
+    if looked_at:
+        yield from rows(snapshot, reading, " OR ".join(looked_at))
+    for key in leftover.keys:
+        yield from rows(snapshot, reading, reading.by_key, key)
+
+
+def _groups(source: Iterator[SourceRow], decided: Callable[[SourceRow], Decision]) -> Iterator[list[Decision]]:
+    group: list[Decision] = []
+    weight = 0
+    for row in source:
+        weight += sum(len(v) for _, v in row.values if isinstance(v, bytes))
+        group.append(decided(row))
+        del row  # it may be as large as all the rest
+        if len(group) >= GROUP_ROWS or weight >= GROUP_BYTES:
+            yield group
+            group, weight = [], 0
+    if group:
+        yield group
+
+
+def _name(settled: Settled, reading: Reading, problems: list[tuple[str, Problem]]) -> None:
+    for key, p in problems[: NAMED - len(settled.named)]:
+        value = shown(p.value, p.storage, reading.encoding)
+        settled.named.append(
+            f"  table {reading.map.source.name}, column {p.column}, key {key}, value {value}: {p.reason}"
+        )
+
+
+def _keep(
+    job: Job,
+    connection: psycopg.Connection[Any],
+    copier: Copier,
+    reading: Reading,
+    decided: list[Decision],
+    settled: Settled,
+) -> None:
+    crossing = [d.values for d in decided if d.values is not None]
+    if crossing:
+        columns = zip(zip(*crossing, strict=True), copier.schema, strict=True)
+        with copier.copying() as send:
+            send([pa.array(column, field.type) for column, field in columns])
+    altered = [(d.key, p) for d in decided if d.values is not None for p in d.problems]
+    quarantined = [d for d in decided if d.values is None]
+    reasons = [(d.key, d.under(Invalid.QUARANTINE)[0]) for d in quarantined]
+    settled.altered += len(altered)
+    settled.quarantined += len(quarantined)
+    _name(settled, reading, reasons)
+    own = (job.run_id, reading.map.source.name)
+    identity = ("run_id", "table_name", "row_key", "column_name")
+    if altered:
+        copy_state(
+            connection,
+            state.altered_values,
+            (*identity, "action", "storage_class", "value", "rule", "reason"),
+            ((*own, key, p.column, str(p.action), p.storage, p.value, p.rule, p.reason) for key, p in altered),
+        )
+    if quarantined:
+        copy_state(
+            connection,
+            state.quarantine,
+            (*identity, "storage_class", "rule", "reason"),
+            ((*own, key, p.column, p.storage, p.rule, p.reason) for key, p in reasons),
+        )
+        copy_state(
+            connection,
+            state.quarantined_values,
+            (*identity, "storage_class", "value"),
+            (
+                (*own, d.key, name, storage, raw_bytes(value))
+                for d in quarantined
+                for (name, _), (storage, value) in zip(reading.map.columns, d.stored, strict=True)
+            ),
+        )
+
+
+def _refusal(job: Job, table: str, settled: Settled) -> str:
+    counts = "; ".join(f"{name}: {n} by rule {rule}" for (name, rule), n in settled.refusals.most_common())
+    column = next(iter(settled.refusals))[0]
+    lines = "\n".join(settled.named)
+    return (
+        f"Table {table}: {sum(settled.refusals.values())} values cannot cross ({counts}); nothing of the "
+        f"table was loaded.\n{lines}\n"
+        f"Declare in include/plans/{job.plan.name}.yaml what becomes of them (tables: {table}: columns: "
+        f"{column}: `invalid:` quarantine, null or round, or another `cast:`), then clear this task. Loads "
+        "read the snapshot: to mend the source itself, correct it and start a new run, which takes a fresh "
+        "backup."
+    )

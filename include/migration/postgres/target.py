@@ -1,0 +1,90 @@
+"""Connections to the target, the locks that keep runs apart, and the shape its tables shall have."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from migration.errors import PlanError, TransientError, translated
+from migration.plan import Plan
+
+CONNECT_SECONDS = 10
+SETTINGS = (
+    # GMT is UTC by the one name that PostgreSQL knows without the system's time zone files.
+    # A backend whose client vanished ends within a minute; a step never waits behind a lock for longer than this.
+    "-c client_min_messages=warning -c timezone=GMT -c lock_timeout=10s -c idle_in_transaction_session_timeout=0 "
+    "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+)
+
+
+@contextmanager
+def connected(dsn: str, doing: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+    """A connection for one step, closed at the end; an open transaction is committed, or rolled back on error.
+
+    ``doing`` opens the message of any error, e.g. ``"loading table decisions"``. Raises this package's errors only.
+    """
+    with (
+        translated(doing),
+        psycopg.connect(
+            dsn,
+            autocommit=autocommit,
+            connect_timeout=CONNECT_SECONDS,
+            options=SETTINGS,
+            application_name=f"migration: {doing}"[:63],
+            client_encoding="UTF8",
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+            tcp_user_timeout=60_000,
+        ) as connection,
+    ):
+        yield connection
+
+
+def lock_key(*parts: str) -> int:
+    """A 63-bit advisory lock key for ``parts``."""
+    return int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:8]) >> 1
+
+
+def lock(connection: psycopg.Connection[Any], what: str, *parts: str, shared: bool = False) -> None:
+    """Take an advisory lock for the rest of the transaction; TransientError after lock_timeout."""
+    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    try:
+        connection.execute(sql.SQL("SELECT {}(%s)").format(sql.Identifier(function)), [lock_key(*parts)])
+    except psycopg.errors.LockNotAvailable as error:
+        raise TransientError(
+            f"{what} is being worked on by another process. Wait until it ends, then clear this task."
+        ) from error
+
+
+def target_metadata(plan: Plan) -> sa.MetaData:
+    """The tables that the plan's target shall have; PlanError when ``plan.models`` names none."""
+    module, _, attribute = plan.models.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise PlanError(f"Plan {plan.name}: models {plan.models!r} cannot be imported: {error}") from error
+    metadata = getattr(found, "metadata", found)
+    if not isinstance(metadata, sa.MetaData):
+        raise PlanError(f"Plan {plan.name}: models {plan.models!r} is no SQLAlchemy MetaData.")
+    if missing := [plan.target_table(t) for t in plan.tables if plan.target_table(t) not in metadata.tables]:
+        raise PlanError(f"Plan {plan.name}: models {plan.models!r} lack table {', '.join(missing)}.")
+    return metadata
+
+
+def in_schema(metadata: sa.MetaData, schema: str, tables: list[str]) -> dict[str, sa.Table]:
+    """Copies of ``tables`` that live in ``schema``, foreign keys among them included; by name."""
+    copy = sa.MetaData(naming_convention=metadata.naming_convention)
+    return {
+        name: metadata.tables[name].to_metadata(
+            copy, schema=schema, referred_schema_fn=lambda _table, _to, _constraint, _referred: schema
+        )
+        for name in tables
+    }

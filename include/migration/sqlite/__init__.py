@@ -1,0 +1,1 @@
+"""The source: its catalog, its snapshot, its rows in blocks."""

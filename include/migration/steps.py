@@ -1,0 +1,118 @@
+"""The steps of a migration, in order: what the DAG and the command line call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from migration.errors import MigrationError
+from migration.job import Job, Params, step
+from migration.load.table import load_table as load
+from migration.postgres import cutover, state
+from migration.postgres.schema import create_schema, finish_schema
+from migration.postgres.target import connected
+from migration.preflight import backup, preflight
+from migration.report import Verdict, as_markdown, as_text, gather, produce
+from migration.sqlite.snapshot import check_unchanged, difference, manifest_of
+from migration.verify import verify_table as verify
+
+__all__ = [
+    "approve",
+    "backup",
+    "create_schema",
+    "cut_over",
+    "finish_schema",
+    "keep",
+    "load",
+    "newest_cut_over",
+    "preflight",
+    "recorded",
+    "report",
+    "require_success",
+    "rollback",
+    "summary",
+    "verify",
+]
+
+ANSWERS = ("cut_over", "keep", "roll_back")
+
+
+def approve(job: Job, answer: str, by: str) -> dict[str, Any]:
+    """Record a person's answer to the question whether to cut over; returns it."""
+    if answer not in ANSWERS:
+        raise MigrationError(f"The answer {answer!r} is none of {', '.join(ANSWERS)}.")
+    with step(job, "approve"), connected(job.target, "Recording the approval") as connection:
+        now = connection.execute("SELECT clock_timestamp()::text").fetchone()
+        assert now is not None
+        approval = {"answer": answer, "by": by, "at": now[0]}
+        state.update(connection, state.runs, {"approval": approval}, run_id=job.run_id)
+    return approval
+
+
+def cut_over(job: Job) -> dict[str, Any]:
+    """Move the verified tables into place, provided that the live source still holds what the snapshot holds."""
+    with connected(job.target, "Reading the run") as connection:
+        run = state.run(connection, job.run_id)
+
+    def source_changed() -> str | None:
+        if run["snapshot"] is None:
+            return "The run has no snapshot. Clear the backup task, downstream included."
+        manifest = manifest_of(run["snapshot"])
+        check_unchanged(manifest)
+        return difference(job.source, manifest)
+
+    return cutover.cut_over(job, source_unchanged=source_changed)
+
+
+def keep(job: Job) -> dict[str, Any]:
+    """End without a cut-over; the verified staging stays until the next run of the plan."""
+    with step(job, "keep"), connected(job.target, "Keeping the staging") as connection:
+        state.update(connection, state.runs, {"status": "kept"}, run_id=job.run_id)
+    return {"staging": job.staging}
+
+
+def rollback(job: Job, *, confirm_lost_writes: bool = False) -> dict[str, Any]:
+    """Undo: the cut-over if there was one, otherwise the run's staging."""
+    return cutover.rollback(job, confirm_lost_writes=confirm_lost_writes)
+
+
+def recorded(job: Job) -> Job:
+    """The job with the source and the parameters that its own preflight recorded."""
+    with connected(job.target, "Reading the run") as connection:
+        run = state.run(connection, job.run_id)
+    if run["plan"] != job.plan.name:
+        raise MigrationError(f"Run {job.run_id} is one of plan {run['plan']}, not of {job.plan.name}.")
+    return replace(job, params=Params(**run["params"]), source=Path(run["source"]))
+
+
+def newest_cut_over(job: Job) -> str:
+    """The run of this plan that was cut over last; MigrationError when none is."""
+    with connected(job.target, "Looking for the newest cut-over") as connection:
+        if connection.execute("SELECT to_regclass('migration.runs')").fetchone() != (None,):
+            runs = state.rows(connection, state.runs, plan=job.plan.name, status="cut_over")
+            if runs:
+                return str(max(runs, key=lambda r: r["cut_over_at"])["run_id"])
+    raise MigrationError(f"No run of plan {job.plan.name} is cut over. Name the run to undo.")
+
+
+def summary(job: Job) -> str:
+    """Balance and verdict in Markdown, for the person who decides about the cut-over."""
+    with connected(job.target, "Summing up") as connection:
+        found = gather(connection, job)
+    return as_markdown(found)
+
+
+def report(job: Job) -> Verdict:
+    """Write the report's files, print the table, and say whether the migration is a success."""
+    with connected(job.target, "Reading the report") as connection:
+        found, verdict, html = produce(job, connection)
+    print(as_text(found, html=html))
+    return verdict
+
+
+def require_success(job: Job) -> None:
+    """Report, and raise MigrationError when the migration is no success."""
+    verdict = report(job)
+    if not verdict.success:
+        raise MigrationError("The migration is no success: " + "; ".join(verdict.reasons))

@@ -1,0 +1,245 @@
+"""The canonical forms of one column: a pair of SQL expressions, one a side, that give equal text for equal values only.
+
+Most values are brought to their form by SQL alone, inside either database. The source's expression hands whatever is
+out of the ordinary to the type's reader in :mod:`migration.verify.values`, which stays the one definition of what
+the target must hold: an expression may be faster than its reader, and never says something else (the tests hold the
+two against each other). What has no exact form becomes the byte FF, which no valid text contains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from migration.errors import PlanError, TargetError
+from migration.verify import values
+from migration.verify.jsonb import NotJsonb, jsonb_text
+from migration.verify.values import PER_SECOND, Reader
+
+NULL, SEPARATOR, NOTHING = b"\x1e\x03", b"\x1f\x02", b"\xff"
+"""In joined text: what stands for NULL, what stands between values, what stands for a value without exact form.
+
+Pairs that no sane text contains: a block in which one does is compared row by row. Their bytes are chosen so that
+none can arise where a value ends and the next mark begins.
+"""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How the values of one column are read on both sides."""
+
+    type: str
+    """The target's type, for messages."""
+    read: Reader
+    """The definition: raw source value to canonical form."""
+    source: str
+    """SQLite: the canonical text of column ``{x}`` where it is not NULL; ``{read}`` names the reader."""
+    target: sql.SQL = field(default_factory=lambda: sql.SQL("{}::text"))
+    """PostgreSQL: the canonical text of a column."""
+    lengths: tuple[str, sql.SQL] | None = None
+    """For forms that are bytes, joined without separators: the length of each, on either side; '-' for NULL."""
+    sized: bool = False
+    """Whether values may be long, so that their size counts in a block's."""
+    joined: Callable[[bytes], bytes] | None = None
+    """What makes the joined text of ``source`` into joined canonical text, where SQL cannot."""
+    verbatim: str | None = None
+    """The storage class whose bytes are the canonical form as they stand; None where there is none."""
+    key: sql.SQL | None = None
+    """PostgreSQL: the column's value from its canonical form, to find a row by its key; None for no key."""
+    rounded: Reader | None = None
+    """The reader for values that the plan rounds."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column on both sides."""
+
+    source: str
+    target: str
+    codec: Codec
+    not_null: bool
+
+
+def _cases(known: str) -> str:
+    """``known`` decides about the storage classes that it names, the reader about all others."""
+    return f"CASE typeof({{x}}) {known} ELSE {{read}}({{x}}) END"
+
+
+def _integer(bits: int) -> Codec:
+    return Codec(
+        "integer",
+        values.integer(bits),
+        _cases("WHEN 'integer' THEN {x}"),
+        key=sql.SQL("CAST({} AS bigint)"),
+        rounded=values.numeric_rounded(19, 0),
+    )
+
+
+_BOOLEAN = Codec(
+    "boolean",
+    values.boolean,
+    _cases("WHEN 'integer' THEN CASE {x} WHEN 1 THEN 'true' WHEN 0 THEN 'false' ELSE x'ff' END"),
+    key=sql.SQL("CAST({} AS boolean)"),
+)
+_DATE = Codec(
+    "date",
+    values.day,
+    # Ten bytes that equal what PostgreSQL prints are a valid day.
+    _cases("WHEN 'text' THEN CASE octet_length({x}) WHEN 10 THEN {x} ELSE x'ff' END"),
+    key=sql.SQL("CAST({} AS date)"),
+)
+_BYTEA = Codec(
+    "bytea",
+    values.blob,
+    "CASE typeof({x}) WHEN 'blob' THEN {x} ELSE x'' END",
+    sql.SQL("{}"),
+    lengths=(
+        "CASE typeof({x}) WHEN 'blob' THEN octet_length({x}) WHEN 'null' THEN '-' ELSE '!' END",
+        sql.SQL("coalesce(octet_length({})::text, '-')"),
+    ),
+    sized=True,
+    verbatim="blob",
+    key=sql.SQL("{}"),
+)
+_DOUBLE = Codec(
+    "double precision",
+    values.double,
+    _cases("WHEN 'real' THEN double_bytes({x})"),
+    sql.SQL("float8send({})"),
+    lengths=(
+        "CASE typeof({x}) WHEN 'null' THEN '-' WHEN 'text' THEN '!' WHEN 'blob' THEN '!' ELSE '8' END",
+        sql.SQL("CASE WHEN {} IS NULL THEN '-' ELSE '8' END"),
+    ),
+)
+_NUMERIC = Codec(
+    "numeric",
+    values.numeric_free,
+    _cases("WHEN 'integer' THEN {x}"),
+    sql.SQL("trim_scale({})::text"),
+    key=sql.SQL("CAST({} AS numeric)"),
+)
+# Text that equals the target's is valid, short enough and without NUL, since the target's is.
+_AS_IT_IS = "CASE typeof({x}) WHEN 'text' THEN {x} ELSE x'ff' END"
+
+
+def _jsonb_joined(joined: bytes) -> bytes:
+    """Whole blocks at a time: a call from SQLite for each value would cost a fifth more."""
+    separator, null, forms = SEPARATOR.decode(), NULL.decode(), []
+    for text in joined.decode().split(separator):
+        try:
+            forms.append(text if text == null else jsonb_text(text))
+        except NotJsonb:
+            forms.append("\udcff")  # becomes the byte FF
+    return separator.join(forms).encode("utf-8", "surrogateescape")
+
+
+_JSONB = Codec("jsonb", values.jsonb, _AS_IT_IS, sized=True, joined=_jsonb_joined)
+_JSON = Codec("json", values.json_verbatim, _AS_IT_IS, sized=True, verbatim="text")
+
+
+def _text(type_: str, length: int | None) -> Codec:
+    key = sql.SQL("CAST({} AS text)")
+    return Codec(type_, values.text(length), _AS_IT_IS, sized=True, verbatim="text", key=key)
+
+
+def _numeric(precision: int, scale: int) -> Codec:
+    # No two decimals of up to 15 digits denote the same double (DBL_DIG of IEEE 754), so one that SQLite reads back
+    # as the same double is its shortest. Longer ones, and zeros with their sign, go to the reader.
+    source = "{read}({x})"
+    if 0 <= scale < 15:
+        written = f"printf('%.{scale}f', {{x}})"
+        exact = f"{{x}} <> 0 AND abs({{x}}) < 1e{15 - scale} AND CAST({written} AS REAL) = {{x}}"
+        zeros = f" || '.{'0' * scale}'" if scale else ""
+        real = f"CASE WHEN {exact} THEN {written} ELSE {{read}}({{x}}) END"
+        source = _cases(f"WHEN 'integer' THEN {{x}}{zeros} WHEN 'real' THEN {real}")
+    return Codec(
+        f"numeric({precision},{scale})",
+        values.numeric(precision, scale),
+        source,
+        key=sql.SQL("CAST({} AS numeric)"),
+        rounded=values.numeric_rounded(precision, scale),
+    )
+
+
+_INSTANT_KEY = {"+00": sql.SQL("CAST({} AS timestamptz)"), "": sql.SQL("CAST({} AS timestamp)")}
+
+
+def _instant(type_: str, zone: str) -> Codec:
+    """The usual forms become PostgreSQL's own by moving text about. Whether they are valid need not be asked, since
+    what PostgreSQL prints is; so a ``T`` or ``Z`` is replaced wherever it stands, and only where it may stand is the
+    result equal to a printed instant. A fraction ends in no zero there; one of zeros only is left to the reader."""
+    spaced = "replace({x}, 'T', ' ')"
+    forms = {
+        10: [f"WHEN true THEN {{x}} || ' 00:00:00{zone}'"],
+        19: [f"WHEN substr({{x}}, 17, 1) = ':' THEN {spaced} || '{zone}'"],
+    }
+    if zone:
+        forms[20] = [f"WHEN true THEN replace({spaced}, 'Z', '{zone}')"]
+    for digits in range(1, 7):
+        for end in ("", "Z") if zone else ("",):
+            form = f"substr({{x}}, 20) GLOB '.{'[0-9]' * digits}{end}'"
+            some = f"substr({{x}}, 21, {digits}) <> '{'0' * digits}'"
+            cut = f"rtrim(substr({spaced}, 1, {20 + digits}), '0') || '{zone}'"
+            forms.setdefault(20 + digits + len(end), []).append(f"WHEN {form} AND {some} THEN {cut}")
+    by_length = " ".join(f"WHEN {n} THEN CASE {' '.join(cases)} ELSE {{read}}({{x}}) END" for n, cases in forms.items())
+    text = f"WHEN 'text' THEN CASE octet_length({{x}}) {by_length} ELSE {{read}}({{x}}) END"
+    return Codec(type_, values.instant(zone), _cases(text), key=_INSTANT_KEY[zone])
+
+
+def _epoch(type_: str, zone: str, unit: str) -> Codec:
+    per = PER_SECOND[unit]
+    second = f"coalesce(strftime('%Y-%m-%d %H:%M:%S', {{x}} / {per}, 'unixepoch'), x'ff')"
+    fraction = f"rtrim(printf('%0{len(str(per)) - 1}d', {{x}} % {per}), '0')"
+    source = (
+        f"WHEN 'integer' THEN CASE WHEN {{x}} % {per} = 0 THEN {second} || '{zone}'"
+        f" WHEN {{x}} > 0 THEN {second} || '.' || {fraction} || '{zone}' ELSE {{read}}({{x}}) END"
+    )
+    return Codec(type_, values.epoch(unit, zone), _cases(source), key=_INSTANT_KEY[zone])
+
+
+_PLAIN = {
+    "int2": _integer(16),
+    "int4": _integer(32),
+    "int8": _integer(64),
+    "bool": _BOOLEAN,
+    "date": _DATE,
+    "bytea": _BYTEA,
+    "float8": _DOUBLE,
+    "jsonb": _JSONB,
+    "json": _JSON,
+    "text": _text("text", None),
+}
+_ZONES = {"timestamptz": "+00", "timestamp": ""}
+
+
+def codec_for(column: str, type_name: str, modifier: int, written: str, cast: str | None) -> Codec:
+    """The codec of target column ``column``.
+
+    ``type_name`` and ``modifier`` are pg_type.typname and atttypmod, ``written`` the type as PostgreSQL writes it, and
+    ``cast`` the cast that the plan names. TargetError for a type whose values cannot be compared exactly.
+    """
+    if cast is not None:
+        if cast not in PER_SECOND or type_name not in _ZONES:
+            raise PlanError(
+                f"Column {column}: verification knows no cast {cast!r} into {written}. It knows "
+                f"{', '.join(PER_SECOND)} into timestamps."
+            )
+        return _epoch(written, _ZONES[type_name], cast)
+    match type_name:
+        case name if name in _PLAIN:
+            return _PLAIN[name]
+        case name if name in _ZONES:
+            return _instant(written, _ZONES[name])
+        case "varchar":
+            return _text(written, modifier - 4 if modifier >= 4 else None)
+        case "numeric" if modifier < 4:
+            return _NUMERIC
+        case "numeric":
+            # Precision in the upper 16 bits; scale in eleven bits, as a signed number (numeric.c, make_numeric_typmod).
+            return _numeric((modifier - 4) >> 16 & 0xFFFF, (((modifier - 4) & 0x7FF) ^ 1024) - 1024)
+    raise TargetError(
+        f"Column {column} has type {written}, whose values verification cannot compare exactly. Declare another type "
+        "for it in the plan's models (text, double precision or numeric hold the same values), or exclude the column."
+    )

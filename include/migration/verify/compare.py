@@ -1,0 +1,117 @@
+"""Compares a table of the snapshot with its staged table: blocks by digest, then rows where digests differ."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from migration.verify.found import Found
+from migration.verify.hashing import Digest, digest
+from migration.verify.pairing import Pairing
+from migration.verify.source import Block
+from migration.verify.target import by_index
+
+log = logging.getLogger("migration")
+
+AHEAD = 3
+"""Blocks that the target may be ahead of the source, so that neither waits for the other at every block."""
+REPORT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the comparison of a table went through."""
+
+    rows: int
+    bytes: int
+    source_digest: str
+    target_digest: str
+
+
+@dataclass
+class _Pass:
+    """What the digests say."""
+
+    unequal: list[Block] = field(default_factory=list)
+    mine: list[bytes] = field(default_factory=list)
+    theirs: list[bytes] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+    seen: int = 0
+
+
+def compare(pairing: Pairing, label: str, expected: int, held: int, found: Found) -> Compared:
+    """Compare all rows; differences go to ``found``.
+
+    ``expected`` rows of the source are to be compared, ``held`` rows are in the target. The digests of the two sides
+    are equal exactly when no row differs.
+    """
+    before = found.total
+    with by_index(pairing.target.connection):
+        done = _by_digest(pairing, label, expected)
+        if done.unequal:
+            log.info(
+                "%s: %d of %d blocks are not proved by their digests, comparing their rows one by one",
+                label,
+                len(done.unequal),
+                len(done.mine),
+            )
+        pairing.settle(done.unequal, done.seen, held, found)
+    source_digest = target_digest = _chained(done.mine)
+    if found.total != before:
+        target_digest = _chained([*done.theirs, b"%d" % held])
+    return Compared(done.rows, done.bytes, source_digest, target_digest)
+
+
+def _by_digest(pairing: Pairing, label: str, expected: int) -> _Pass:
+    done = _Pass()
+    started = reported = time.monotonic()
+    for block, one, other in _digests(pairing):
+        done.rows, done.bytes, done.seen = (
+            done.rows + block.rows,
+            done.bytes + block.bytes,
+            done.seen + other.rows,
+        )
+        done.mine.append(one.hash)
+        done.theirs.append(other.hash)
+        if not (one.clear and one == other):
+            done.unequal.append(block)
+        if (now := time.monotonic()) - reported >= REPORT_SECONDS:
+            reported, rate = now, done.rows / (now - started)
+            log.info(
+                "%s: %d of %d rows, %.1f MB, %.0f rows/s, %.0f s left",
+                label,
+                done.rows,
+                expected,
+                done.bytes / 1e6,
+                rate,
+                max(expected - done.rows, 0) / rate,
+            )
+    return done
+
+
+def _digests(pairing: Pairing) -> Iterator[tuple[Block, Digest, Digest]]:
+    """Each block with both sides' digests; the target works in a thread of its own, so that both work at once."""
+    waiting: deque[tuple[Block, Future[Digest]]] = deque()
+    with ThreadPoolExecutor(1, "verify") as pool:
+        try:
+            for block in pairing.source.blocks():
+                waiting.append((block, pool.submit(pairing.ask(block))))
+                if len(waiting) > AHEAD:
+                    first, answer = waiting.popleft()
+                    yield first, digest(pairing.source, first), answer.result()
+            while waiting:
+                first, answer = waiting.popleft()
+                yield first, digest(pairing.source, first), answer.result()
+        finally:
+            for _, answer in waiting:
+                answer.cancel()
+
+
+def _chained(hashes: list[bytes]) -> str:
+    return hashlib.sha256(b"".join(hashes)).hexdigest()

@@ -1,0 +1,252 @@
+"""Which values cross into which type, and as what: loaded by the real loader, read back as text."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy.dialects import postgresql as pg
+
+from migration.errors import PlanError
+from migration.load.casts import BY_NAME, Cast, Inexact, cast_for
+from migration.load.jsontext import fits_jsonb
+from migration.load.table import load_table
+from tests.conftest import Server
+from tests.engine.cast_samples import MATRIX, TIMES, Sample
+from tests.engine.support import Raw, begin, database, insert, job_for, models, plan_for, quarantined, staged
+
+FIRST, LAST = datetime(1, 1, 2), datetime(9999, 12, 30)  # noqa: DTZ001 - zones are put on as text
+
+
+@pytest.fixture(scope="module")
+def server(postgres_server: Server) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the server, for questions that change nothing."""
+    with psycopg.connect(postgres_server.admin, autocommit=True) as connection:
+        yield connection
+
+
+def cast_of(name: str) -> Cast:
+    return cast_for("t", "c", MATRIX[name].type, MATRIX[name].cast)
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_each_value_of_the_matrix_crosses_exactly_or_is_quarantined(name: str, tmp_path: Path, target_dsn: str) -> None:
+    samples = MATRIX[name]
+    lines: list[tuple[Sample, str | None]] = [
+        *samples.accepted,
+        *((sample, None) for sample in samples.refused),
+    ]
+    random.Random(1).shuffle(lines)  # blocks shall hold both and be bisected
+    source = database(tmp_path / "app.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v)")
+    insert(source, "t", [(n, value) for n, ((_, value), _) in enumerate(lines)])
+    metadata = models(("t", [sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", samples.type)]))
+    plan = plan_for(metadata, {"t": {"invalid": "quarantine", "columns": {"v": {"cast": samples.cast}}}})
+    job = begin(job_for(source, target_dsn, plan))
+
+    load_table(job, "t")
+
+    crossed: dict[int, str] = dict(staged(job, "t", "id, v::text"))
+    assert {n: crossed.get(n) for n in range(len(lines))} == {n: text for n, (_, text) in enumerate(lines)}
+    assert quarantined(job, "t") == {f"[{n}]": ("v", "inexact") for n, (_, text) in enumerate(lines) if text is None}
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_one_value_and_a_block_of_values_convert_alike(name: str) -> None:
+    cast = cast_of(name)
+    samples = MATRIX[name]
+    for storage, value in [sample for sample, _ in samples.accepted] + samples.refused:
+        if storage not in cast.classes or isinstance(value, Raw):
+            continue
+        if storage == "integer" and cast.reads == pa.float64() and abs(value) > 2**53:
+            continue  # no block holds it: see Reading.flag
+        assert outcome(cast, value, storage) == block_outcome(cast, value)
+    for storage, value in samples.refused:
+        if storage not in cast.classes:
+            assert outcome(cast, value, storage) is Inexact
+
+
+def outcome(cast: Cast, value: Any, storage: str) -> Any:
+    try:
+        return comparable(cast.convert_one(value, storage))
+    except Inexact:
+        return Inexact
+
+
+def block_outcome(cast: Cast, value: Any) -> Any:
+    """What a block of the value among NULLs gives, cut out of a longer one as bisecting does."""
+    array = pa.array([None, value, None, value], cast.reads)
+    try:
+        found = {comparable(v) for v in cast.convert(array).to_pylist() + cast.convert(array.slice(1, 2)).to_pylist()}
+    except (Inexact, pa.ArrowException):
+        return Inexact
+    assert len(found) == 2
+    return next(v for v in found if v is not None)
+
+
+def comparable(value: Any) -> Any:
+    return repr(value) if isinstance(value, float) else value  # tells -0.0 from 0.0
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_an_empty_block_and_one_of_nulls_convert(name: str) -> None:
+    cast = cast_of(name)
+    assert len(cast.convert(pa.array([], cast.reads))) == 0
+    assert cast.convert(pa.array([None, None], cast.reads)).to_pylist() == [None, None]
+    assert cast.convert(pa.array([None, None], cast.reads)).type == cast.sends
+
+
+def test_zoned_and_bare_times_in_one_block_are_each_read_as_what_they_are() -> None:
+    cast = cast_of("timestamptz")
+    block = pa.array(["2024-02-29T10:00:00+02:00", None, "2024-02-29 10:00:00", "2024-02-29", "2024-02-29T10:00Z"])
+    hours = [v and v.hour for v in cast.convert(block).to_pylist()]
+    assert hours == [8, None, 10, 0, 10]
+
+
+def test_text_is_searched_for_nul_within_its_own_slice_only() -> None:
+    cast = cast_of("text")
+    block = pa.array(["a", "b\0", "c"])
+    assert cast.convert(block.slice(0, 1)).to_pylist() == ["a"]
+    assert cast.convert(block.slice(2)).to_pylist() == ["c"]
+    with pytest.raises(Inexact):
+        cast.convert(block.slice(1))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(st.floats(allow_nan=False), st.decimals(-(10**9), 10**9, places=2).map(float)),
+    st.sampled_from([(3, 2), (10, 2), (18, 2), (18, 9)]),
+)
+def test_a_double_crosses_into_numeric_exactly_when_its_shortest_decimal_fits(
+    value: float, size: tuple[int, int]
+) -> None:
+    precision, scale = size
+    cast = cast_for("t", "c", sa.Numeric(precision, scale), None)
+    expected: Any = Inexact
+    if math.isfinite(value):
+        shortest = Decimal(repr(value))
+        fits = abs(shortest) < Decimal(10) ** (precision - scale)
+        if fits and round(shortest, scale) == shortest:
+            expected = shortest
+    assert block_outcome(cast, value) == expected
+    assert outcome(cast, value, "real") == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(-1e10, 1e11), st.integers(0, 6))
+def test_a_real_epoch_is_the_instant_of_its_shortest_decimal(value: float, places: int) -> None:
+    value = round(value, places)
+    expected: Any = Inexact
+    micros = Decimal(repr(value)) * 10**6
+    if micros == int(micros):
+        expected = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
+    assert block_outcome(BY_NAME["epoch_s"], value) == expected
+    assert outcome(BY_NAME["epoch_s"], value, "real") == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.datetimes(FIRST, LAST),
+    st.sampled_from(["", "Z", "+02:00", "-0330", "+14"]),
+    st.sampled_from("T "),
+)
+def test_an_iso_time_is_the_instant_that_python_reads(value: datetime, zone: str, between: str) -> None:
+    text = value.isoformat(between) + zone
+    expected = datetime.fromisoformat(text)
+    expected = (expected if zone else expected.replace(tzinfo=UTC)).astimezone(UTC)
+    assert outcome(cast_of("timestamptz"), text, "text") == expected
+    assert block_outcome(cast_of("timestamptz"), text) == expected
+
+
+NUMBERS = st.one_of(st.integers(-(10**30), 10**30), st.floats(allow_nan=False, allow_infinity=False))
+ANY_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, st.text()),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ANY_JSON, st.booleans())
+def test_json_is_accepted_exactly_when_postgresql_accepts_it(
+    server: psycopg.Connection[Any], value: Any, ascii_only: bool
+) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    try:
+        server.execute("SELECT %s::text::jsonb", [text])
+        accepted = True
+    except psycopg.DataError:
+        accepted = False
+    assert fits_jsonb(text) == accepted
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (sa.Numeric(3, 2), 0.005, "0.01"), (sa.Numeric(3, 2), -0.005, "-0.01"), (sa.Numeric(3, 2), 0.666,
+        "0.67"),
+        (sa.Numeric(3, 2), 0.1 + 0.2, "0.30"), (sa.Numeric(3, 2), 9.994999, "9.99"), (sa.Numeric(3, 2),
+        2.675, "2.68"),
+        (sa.Numeric(3, 2), 9.995, None), (sa.Numeric(3, 2), 10, None), (sa.Numeric(3, 2), 1e300, None),
+        (sa.Numeric(3, 2), math.inf, None), (sa.Numeric(3, 2), b"0.666", None), (sa.Numeric(3, 2), "0.666",
+        None),
+        (sa.Numeric(18, 0), 0.5, "1"), (sa.Numeric(18, 0), 1e30, None), (sa.Numeric(3, 2), 5e-324, "0.00"),
+        (sa.Integer(), 0.5, None), (sa.Double(), 2**53 + 1, None),
+    ],
+)  # fmt: skip
+def test_rounding_goes_half_away_from_zero_on_the_shortest_decimal(kind: Any, value: Any, expected: str | None) -> None:
+    cast = cast_for("t", "c", kind, None)
+    if expected is None:
+        with pytest.raises(Inexact):
+            cast.rounded(value)
+    else:
+        assert str(cast.rounded(value)) == expected
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        sa.REAL(), sa.Float(24), sa.CHAR(3), sa.NCHAR(3), sa.Enum("a", "b", name="e"),
+        pg.TIMESTAMP(timezone=True, precision=3),
+        sa.Numeric(), sa.Numeric(19, 2), sa.Numeric(3, 5), sa.Numeric(5, -2), sa.JSON(), sa.Uuid(),
+        sa.Interval(), sa.Time(), pg.ARRAY(sa.Integer()),
+        pg.INET(),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_type_in_which_postgresql_would_bend_or_refuse_values_has_no_cast(
+    kind: sa.types.TypeEngine[Any],
+) -> None:
+    with pytest.raises(PlanError, match=r"Table t, column c: no cast leads to .* exclude_columns"):
+        cast_for("t", "c", kind, None)
+
+
+@pytest.mark.parametrize("kind", [sa.Double(), sa.Float(), sa.Float(53), sa.Float(25), pg.DOUBLE_PRECISION()], ids=repr)
+def test_every_name_of_double_precision_keeps_a_double(kind: sa.types.TypeEngine[Any]) -> None:
+    assert cast_for("t", "c", kind, None).target == "double precision"
+
+
+def test_a_cast_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(PlanError, match="there is no cast 'epoch'; there are epoch_s, epoch_ms, epoch_us"):
+        cast_for("t", "c", TIMES, "epoch")
+
+
+@pytest.mark.parametrize("kind", [sa.Text(), sa.BigInteger(), sa.DateTime(), sa.JSON()], ids=repr)
+def test_a_named_cast_that_leads_to_another_type_than_the_columns_is_refused(
+    kind: sa.types.TypeEngine[Any],
+) -> None:
+    with pytest.raises(
+        PlanError, match="the cast epoch_s leads to timestamp with time zone, and the target's column is"
+    ):
+        cast_for("t", "c", kind, "epoch_s")
