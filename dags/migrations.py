@@ -1,0 +1,99 @@
+"""For every plan in include/plans: ``migrate_<plan>`` moves and proves it, ``rollback_<plan>`` undoes it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, TaskGroup, TriggerRule, task
+
+import airflow_bridge as bridge
+from migration.errors import PlanError
+from migration.plan import Plan, plan_files, read_plan
+
+
+def migration(plan: Plan) -> DAG:
+    """The DAG of one plan, in the order in which it is read."""
+    name = plan.name
+    with DAG(
+        f"migrate_{name}",
+        dag_display_name=f"Migrate {plan.title}",
+        description=f"{plan.title}: SQLite → PostgreSQL, every value proved before the cut-over",
+        doc_md=__doc__,
+        schedule=None,
+        max_active_runs=1,
+        params=bridge.migration_params(),
+        default_args=bridge.TASK_DEFAULTS,
+        tags=["migration"],
+    ) as dag:
+
+        def step(function: str, *arguments: str, task_id: str | None = None, **options: Any) -> Any:
+            return task(task_id=task_id or function, **options)(bridge.run_step)(name, function, *arguments)
+
+        create = step("preflight") >> step("backup") >> step("create_schema")
+
+        with TaskGroup("load", tooltip="One COPY per table, in foreign-key order"):
+            loads = {t: step("load", t, task_id=t, pool=bridge.COPY_POOL) for t in plan.tables}
+            for table, load in loads.items():
+                for parent in plan.before(table):
+                    loads[parent] >> load
+                if not plan.before(table):
+                    create >> load
+
+        finish = step("finish_schema")
+        list(loads.values()) >> finish
+
+        with TaskGroup("verify", tooltip="Every value of every row, by code that shares nothing with the loader"):
+            verifications = [step("verify", t, task_id=t, pool=bridge.COPY_POOL) for t in plan.tables]
+
+        decide = task.branch(task_id="decide")(bridge.next_step)(name)
+        approve = bridge.Approval(
+            task_id="approve",
+            plan_name=name,
+            subject=f"{plan.title}: cut over to PostgreSQL?",
+            body="{{ ti.xcom_pull(task_ids='decide', key='summary') }}",
+            defaults="Keep staging",
+            response_timeout=timedelta(days=7),
+        )
+        cut_over = step("cut_over", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+        keep = step("keep", task_id="keep_staging")
+        undo = step("rollback", task_id="roll_back")
+        report = task(task_id="report", trigger_rule=TriggerRule.ALL_DONE)(bridge.write_report)(name)
+
+        finish >> verifications >> decide >> [approve, cut_over]
+        approve >> [cut_over, keep, undo]
+        [*loads.values(), *verifications, decide, cut_over, keep, undo] >> report
+    return dag
+
+
+def rollback(plan: Plan) -> DAG:
+    """The DAG that undoes a run of one plan."""
+    with DAG(
+        f"rollback_{plan.name}",
+        dag_display_name=f"Roll back {plan.title}",
+        description=f"{plan.title}: put back what was live before a cut-over, or drop a run's staging",
+        schedule=None,
+        max_active_runs=1,
+        params=bridge.rollback_params(),
+        default_args=bridge.TASK_DEFAULTS,
+        tags=["migration"],
+    ) as dag:
+        task(task_id="roll_back")(bridge.roll_back)(plan.name)
+    return dag
+
+
+def unreadable(path: Path, fault: str) -> DAG:
+    """A DAG that stands in for a plan that cannot be read, and says why; the other plans' DAGs are not affected."""
+    with DAG(f"migrate_{path.stem}", schedule=None, description=fault, doc_md=fault, tags=["migration"]) as dag:
+        task(task_id="read_plan", retries=0)(bridge.check_plan)(path.stem)
+    return dag
+
+
+for path in plan_files():
+    try:
+        plan = read_plan(path)
+        dags = [migration(plan), rollback(plan)]
+    except PlanError as error:
+        dags = [unreadable(path, str(error))]
+    globals().update({dag.dag_id: dag for dag in dags})

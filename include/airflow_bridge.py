@@ -1,0 +1,234 @@
+"""Turns what Airflow knows (connections, params, the run) into the engine's Job, and answers back.
+
+The only module that knows both sides. Imports of the engine's heavier parts stay inside the functions: the DAG
+file that imports this is parsed every few seconds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
+from airflow.sdk import BaseHook, ExceptionRetryPolicy, Param, RetryAction, RetryRule, get_current_context
+
+from migration.plan import plan_path, read_plan
+
+if TYPE_CHECKING:
+    from migration.job import Job, Params
+    from migration.plan import Plan
+
+COPY_POOL = os.environ.get("MIGRATION_COPY_POOL", "postgres_copy")
+"""The pool that bounds how many tasks load or verify at a time."""
+
+RETRIES = 3
+# Trouble with a connection, a lock or a resource is tried again; what the source, the plan or the target says is not.
+FAULTS_OF_THE_PROGRAM: list[type[BaseException] | str] = [
+    ImportError,
+    SyntaxError,
+    NameError,
+    AttributeError,
+    TypeError,
+    LookupError,
+]
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception="migration.errors.TransientError", action=RetryAction.RETRY),
+        RetryRule(exception="migration.errors.MigrationError", action=RetryAction.FAIL),
+        RetryRule(exception=FAULTS_OF_THE_PROGRAM, action=RetryAction.FAIL),
+    ]
+)
+TASK_DEFAULTS: dict[str, Any] = {
+    "retries": RETRIES,
+    "retry_policy": RETRY_POLICY,
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=2),
+}
+
+ANSWERS = {"Cut over": "cut_over", "Keep staging": "keep_staging", "Roll back": "roll_back"}
+"""What a person can answer, and the task that follows."""
+
+
+def migration_params() -> dict[str, Param]:
+    """The form of a migration."""
+    return {
+        "mode": Param(
+            "rehearsal",
+            title="Rehearsal or real",
+            description="A rehearsal does everything but the cut-over; its staging schema stays until the next run.",
+            enum=["rehearsal", "cut_over"],
+            values_display={"rehearsal": "Rehearsal", "cut_over": "Real: cut over at the end"},
+            section="What to do",
+        ),
+        "approval": Param(
+            "ask",
+            title="Approval",
+            description="Before the cut-over, ask a person, or take this form as the approval.",
+            enum=["ask", "given"],
+            values_display={"ask": "Ask a person", "given": "Given herewith"},
+            section="What to do",
+        ),
+        "quarantine": Param(
+            "stop",
+            title="Rows that cannot cross",
+            description="Where the plan says nothing: stop and name them, or set them aside with their bytes.",
+            enum=["stop", "allow"],
+            values_display={"stop": "Stop the run", "allow": "Allow the quarantine"},
+            section="Policies",
+        ),
+        "on_live_tables": Param(
+            "refuse",
+            title="Live tables that hold rows",
+            description="Refuse to begin, or let the cut-over set them aside in a retired schema.",
+            enum=["refuse", "retire"],
+            values_display={"refuse": "Refuse", "retire": "Set them aside at the cut-over"},
+            section="Policies",
+        ),
+        "rows_per_block": Param(
+            8192,
+            type="integer",
+            minimum=64,
+            maximum=65536,
+            title="Rows per block",
+            description="At most so many rows are held in memory and sent at a time; wide rows make smaller blocks.",
+            section="Tuning",
+        ),
+    }
+
+
+def rollback_params() -> dict[str, Param]:
+    """The form of a rollback."""
+    return {
+        "run_id": Param(
+            "",
+            type="string",
+            title="Run",
+            description="The run to undo, as the migration's grid names it. Empty: the newest one that was cut over.",
+        ),
+        "confirm_lost_writes": Param(
+            False,
+            type="boolean",
+            title="Set aside rows written since the cut-over",
+            description="Without this, a rollback refuses when the live tables were written to since, with numbers.",
+        ),
+    }
+
+
+def _dsn(connection_id: str) -> str:
+    from psycopg.conninfo import make_conninfo
+
+    connection = BaseHook.get_connection(connection_id)
+    parts = {
+        "host": connection.host,
+        "port": connection.port,
+        "user": connection.login,
+        "password": connection.password,
+        "dbname": connection.schema,
+    }
+    options = {k: v for k, v in connection.extra_dejson.items() if k.startswith("ssl")}
+    return make_conninfo(**{k: v for k, v in (parts | options).items() if v})
+
+
+def job(plan_name: str, *, run_id: str | None = None) -> Job:
+    """The job of the running task; ``run_id`` names another run, as a rollback does."""
+    from migration.job import Job, Params
+
+    context = get_current_context()
+    given = context["params"]
+    plan = read_plan(plan_path(plan_name))
+    home = os.environ.get("MIGRATION_HOME") or f"{os.environ.get('AIRFLOW_HOME', '~/airflow')}/migration"
+    params = Params(**{k: given[k] for k in Params.__dataclass_fields__ if k in given}) if "mode" in given else Params()
+    return Job(
+        plan=plan,
+        run_id=run_id or context["run_id"],
+        target=_dsn(plan.target),
+        source=_source(plan),
+        home=Path(home).expanduser(),
+        params=params,
+    )
+
+
+def _source(plan: Plan) -> Path:
+    from migration.errors import SourceError
+
+    host = BaseHook.get_connection(plan.source).host
+    if not host:
+        raise SourceError(
+            f"The connection {plan.source} names no file: put the SQLite database's path into its host field."
+        )
+    return Path(host)
+
+
+def check_plan(plan_name: str) -> None:
+    """Read the plan; PlanError says what is wrong with it."""
+    read_plan(plan_path(plan_name))
+
+
+def run_step(plan_name: str, function: str, *arguments: str) -> dict[str, Any]:
+    """Run a step of the engine by name for the current DAG run; its figures become the task's XCom."""
+    from migration import steps
+
+    chosen: Callable[..., dict[str, Any]] = getattr(steps, function)
+    return chosen(job(plan_name), *arguments)
+
+
+def next_step(plan_name: str) -> str:
+    """After verification: the id of the task that follows. Leaves a summary for the approval's dialog."""
+    from migration import steps
+
+    current = job(plan_name)
+    get_current_context()["ti"].xcom_push(key="summary", value=steps.summary(current))
+    return following(current.params)
+
+
+def following(params: Params) -> str:
+    """Which task follows the verification: a pure decision."""
+    if params.mode == "rehearsal":
+        return "report"
+    return "cut_over" if params.approval == "given" else "approve"
+
+
+def write_report(plan_name: str) -> None:
+    """Print and write the report; fails when the migration is no success, so that the run ends failed."""
+    from migration import steps
+
+    steps.require_success(job(plan_name))
+
+
+def roll_back(plan_name: str) -> dict[str, Any]:
+    """Undo the run that the form names."""
+    from migration import steps
+
+    given = get_current_context()["params"]
+    named = job(plan_name, run_id=given["run_id"] or None)
+    run_id = given["run_id"] or steps.newest_cut_over(named)
+    return steps.rollback(
+        steps.recorded(job(plan_name, run_id=run_id)), confirm_lost_writes=given["confirm_lost_writes"]
+    )
+
+
+class Approval(HITLBranchOperator):
+    """Asks whether to cut over, and records in the target who answered what."""
+
+    def __init__(self, *, plan_name: str, **kwargs: Any) -> None:
+        super().__init__(options=list(ANSWERS), options_mapping=ANSWERS, multiple=False, **kwargs)
+        self.plan_name = plan_name
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        """Continue with the answer; a timeout answers with the default, which keeps the staging."""
+        if "error" not in event:
+            from migration import steps
+
+            answer = ANSWERS[event["chosen_options"][0]].replace("keep_staging", "keep")
+            steps.approve(job(self.plan_name), answer, _name(event.get("responded_by_user")))
+        return super().execute_complete(context, event)
+
+
+def _name(user: Any) -> str:
+    if isinstance(user, dict):
+        return str(user.get("name") or user.get("id") or "unknown")
+    return str(getattr(user, "name", None) or user or "nobody (timed out)")

@@ -1,0 +1,114 @@
+"""Whole runs of the DAG on real databases, by Airflow's own ``dag.test()``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from psycopg.conninfo import conninfo_to_dict
+
+from widgettdc.sample import make_sample
+
+ROOT = Path(__file__).parents[2]
+REAL: dict[str, Any] = {"mode": "cut_over", "approval": "given"}
+
+
+class Stage:
+    """A source, a target and the DAGs between them."""
+
+    def __init__(self, folder: Path, dsn: str, dags: dict[str, DAG]) -> None:
+        self.source, self.dsn, self.dags = folder / "widgettdc.db", dsn, dags
+
+    def run(self, dag: str = "migrate_widgettdc", **conf: Any) -> dict[str, str]:
+        """Run a DAG to its end; the states of its tasks, and of the run under ''."""
+        result = self.dags[dag].test(run_conf=conf)
+        return {t.task_id: str(t.state) for t in result.get_task_instances()} | {"": str(result.state)}
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def change_source(self, statement: str) -> None:
+        connection = sqlite3.connect(self.source)
+        with connection:
+            connection.execute(statement)
+        connection.close()
+
+
+@pytest.fixture
+def stage(airflow_database: None, tmp_path: Path, target_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    parts = conninfo_to_dict(target_dsn)
+    target = {
+        "conn_type": "postgres",
+        "host": parts.get("host"),
+        "port": int(parts.get("port") or 5432),
+        "login": parts.get("user"),
+        "password": parts.get("password"),
+        "schema": parts.get("dbname"),
+    }
+    stage = Stage(tmp_path, target_dsn, dict(DagBag(ROOT / "dags").dags))
+    make_sample(stage.source)
+    monkeypatch.setenv("AIRFLOW_CONN_WIDGETTDC_SOURCE", json.dumps({"conn_type": "sqlite", "host": str(stage.source)}))
+    monkeypatch.setenv("AIRFLOW_CONN_WIDGETTDC_TARGET", json.dumps(target))
+    monkeypatch.setenv("MIGRATION_HOME", str(tmp_path / "home"))
+    return stage
+
+
+def test_a_real_run_ends_green_and_the_application_finds_its_rows(stage: Stage) -> None:
+    states = stage.run(**REAL)
+    assert states[""] == "success"
+    assert states["cut_over"] == "success"
+    assert states["approve"] == "skipped"
+    assert stage.query("SELECT count(*) FROM public.memory_entities") == [(4000,)]
+    assert stage.query("SELECT status FROM migration.runs") == [("cut_over",)]
+
+
+def test_a_rehearsal_is_the_default_and_leaves_the_live_schema_alone(stage: Stage) -> None:
+    states = stage.run()
+    assert states[""] == "success"
+    assert states["cut_over"] == "skipped"
+    assert stage.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+def test_one_bad_row_fails_the_run_and_keeps_the_cut_over_out_of_reach(stage: Stage) -> None:
+    stage.change_source(
+        "UPDATE memory_relations SET strength = 0.666 WHERE id = (SELECT min(id) FROM memory_relations)"
+    )
+    states = stage.run(**REAL)
+    assert states[""] == "failed"
+    assert states["load.memory_relations"] == "failed"
+    assert states["load.memory_tags"] == "success"
+    assert states["cut_over"] == "upstream_failed"
+    assert states["report"] == "failed"
+    assert stage.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+def test_a_source_that_does_not_match_fails_before_anything_is_touched(stage: Stage) -> None:
+    stage.change_source("ALTER TABLE decisions RENAME COLUMN title TO headline")
+    states = stage.run(**REAL)
+    assert states[""] == "failed"
+    assert states["preflight"] == "failed"
+    assert stage.query("SELECT count(*) FROM pg_namespace WHERE nspname = 'migration' OR nspname LIKE 'staging%'") == [
+        (0,)
+    ]
+
+
+def test_the_rollback_dag_puts_back_an_empty_live_schema(stage: Stage) -> None:
+    assert stage.run(**REAL)[""] == "success"
+    assert stage.run("rollback_widgettdc")[""] == "success"
+    assert stage.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+def test_a_rollback_refuses_rows_written_since_until_it_is_confirmed(stage: Stage) -> None:
+    assert stage.run(**REAL)[""] == "success"
+    with psycopg.connect(stage.dsn) as connection:
+        connection.execute("INSERT INTO memory_tags (entity_id, tag) SELECT min(id), 'new' FROM memory_entities")
+    assert stage.run("rollback_widgettdc")[""] == "failed"
+    assert stage.query("SELECT count(*) FROM public.memory_tags WHERE tag = 'new'") == [(1,)]
+    assert stage.run("rollback_widgettdc", confirm_lost_writes=True)[""] == "success"
