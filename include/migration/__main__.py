@@ -117,7 +117,9 @@ def _steps(args: argparse.Namespace) -> dict[str, Callable[[Job], int]]:
         return run
 
     def report(job: Job) -> int:
-        return 0 if steps.report(job).success else 1
+        text, verdict = steps.report(job)
+        print(text)
+        return 0 if verdict.success else 1
 
     def everything(job: Job) -> int:
         sequence = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ __all__ = [
     "summary",
     "verify",
 ]
+
+log = logging.getLogger("migration")
 
 ANSWERS = ("cut_over", "keep", "roll_back")
 
@@ -103,16 +106,16 @@ def summary(job: Job) -> str:
     return as_markdown(found)
 
 
-def report(job: Job) -> Verdict:
-    """Write the report's files, print the table, and say whether the migration is a success."""
+def report(job: Job) -> tuple[str, Verdict]:
+    """Write the report's files; the report as text, and whether the migration is a success."""
     with connected(job.target, "Reading the report") as connection:
         found, verdict, html = produce(job, connection)
-    print(as_text(found, html=html))
-    return verdict
+    return as_text(found, html=html), verdict
 
 
 def require_success(job: Job) -> None:
     """Report, and raise MigrationError when the migration is no success."""
-    verdict = report(job)
+    text, verdict = report(job)
+    log.info("\n%s", text)
     if not verdict.success:
         raise MigrationError("The migration is no success: " + "; ".join(verdict.reasons))

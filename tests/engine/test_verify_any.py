@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from migration.errors import PlanError
 from migration.plan import ColumnPlan, TablePlan
 from migration.sqlite.catalog import read_catalog
 from migration.sqlite.snapshot import open_snapshot, snapshot_path
@@ -145,6 +146,14 @@ def test_columns_are_found_under_their_new_names_and_excluded_ones_left_out(make
     case.stage("t", [(1, "a", "x")])
     assert case.verify("t")["values"] == 2
     assert case.checks("t")["columns without a source"] == (True, "made: nothing to compare, they hold their defaults")
+
+
+def test_a_table_of_which_nothing_is_carried_is_refused(make: Make) -> None:
+    plan = {"t": TablePlan(exclude_columns=("v",))}
+    case = make([sa.Column("id", sa.Integer, primary_key=True)], "CREATE TABLE t (v TEXT)", tables=plan)
+    case.stage("t", [])
+    with pytest.raises(PlanError, match=r"all its columns are excluded\. Name it under exclude_tables"):
+        case.verify("t")
 
 
 STORED: dict[str, st.SearchStrategy[Any]] = {

@@ -64,6 +64,13 @@ class TestAnIntegerKey:
         case.stage("t", rows)
         checks_but_sequence(case)
 
+    @pytest.mark.parametrize("only", [-(2**63), 0, 2**63 - 2])
+    def test_a_single_row_passes(self, make: Make, only: int) -> None:
+        case = numbered(make, [(only, "x")])
+        case.stage("t", [(only, "x")])
+        case.advance("t", 2**63 - 2)
+        case.verify("t")
+
     @pytest.mark.parametrize("gone", [-5, 0, 77, 299])
     def test_a_missing_row_is_found(self, make: Make, gone: int) -> None:
         case = numbered(make, MANY)
@@ -256,6 +263,15 @@ class TestNoKey:
         case.stage("t", [*self.ROWS[10:], *[("new", 100 + i, 0.1) for i in range(700)]])
         kinds = [kind for _, _, kind in found(case)]
         assert (kinds.count("missing"), kinds.count("extra")) == (10, 700)
+
+    def test_a_key_that_only_the_target_has_is_none(self, make: Make) -> None:
+        columns = [sa.Column("pk", sa.Integer, primary_key=True), sa.Column("a", sa.Text)]
+        case = make(columns, "CREATE TABLE t (a TEXT)")
+        case.fill("INSERT INTO t VALUES (?)", [(f"a{i}",) for i in range(300)])
+        case.stage("t", [(1000 - i, f"a{i}") for i in range(300)])
+        case.verify("t")
+        case.spoil("t", "UPDATE {} SET a = 'b' WHERE a = 'a9'")
+        assert [(key, kind) for key, _, kind in found(case) if kind != "extra"] == [("[10]", "missing")]
 
     def test_everything_different_is_counted(self, make: Make) -> None:
         case = self.without_key(make, [(f"a{i}", i, 0.5) for i in range(600)])

@@ -82,7 +82,7 @@ def _by_digest(pairing: Pairing, label: str, expected: int) -> _Pass:
         if not (one.clear and one == other):
             done.unequal.append(block)
         if (now := time.monotonic()) - reported >= REPORT_SECONDS:
-            reported, rate = now, done.rows / (now - started)
+            reported, rate = now, done.rows / max(now - started, 1e-6)
             log.info(
                 "%s: %d of %d rows, %.1f MB, %.0f rows/s, %.0f s left",
                 label,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,12 +59,12 @@ class Found:
             shown = _shown(column, expected, start)
         self.add(key, column.source, "changed", shown, _shown(column, actual, start))
 
-    def missing(self, key: str, columns: tuple[Column, ...], row: SourceRow, remark: str | None = None) -> None:
+    def missing(self, key: str, columns: Sequence[Column], row: SourceRow, remark: str | None = None) -> None:
         """A row that the target should hold and does not."""
         values = {c.source: shown_stored(*stored) for c, stored in zip(columns, row.stored, strict=True)}
         self.add(key, "", "missing", _summary(values), remark)
 
-    def extra(self, key: str, columns: tuple[Column, ...], forms: tuple[Canonical, ...]) -> None:
+    def extra(self, key: str, columns: Sequence[Column], forms: Sequence[Canonical]) -> None:
         """A row of the target that the source does not have."""
         values = {c.target: _shown(c, form) for c, form in zip(columns, forms, strict=True)}
         self.add(key, "", "extra", None, f"the target holds a row ({_summary(values)})")

@@ -46,7 +46,7 @@ def jsonb_text(text: str) -> str:
 
 
 def _storable(text: str, result: str) -> bool:
-    """Whether no escape in ``text`` made a NUL or half a surrogate pair (UnicodeEncodeError), which no other way leads to."""
+    """Whether no escape made a NUL, or half a surrogate pair (UnicodeEncodeError); nothing else could."""
     if "\\u0000" in text and _NUL.search(text):
         return False
     result.encode()

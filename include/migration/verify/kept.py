@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
+from hashlib import sha256
+from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -25,8 +26,27 @@ from migration.verify.source import Source, SourceRow
 from migration.verify.values import IMPOSSIBLE, Value
 
 FETCH_ROWS = 1000
-BATCH = 500
+BATCH_ROWS, BATCH_BYTES = 500, 4 << 20
 Stored = tuple[str, Any]
+
+
+class Kept(NamedTuple):
+    """A value as the state keeps it: its bytes stay there, their hash and their beginning tell enough."""
+
+    storage: str
+    sha256: bytes | None
+    head: bytes | None
+
+    def holds(self, storage: str, stored: Any) -> bool:
+        """Whether this is the stored value: text and blobs as their bytes, numbers as their text."""
+        octets = repr(stored).encode() if isinstance(stored, (int, float)) else stored
+        return self.storage == storage and self.sha256 == (None if octets is None else sha256(octets).digest())
+
+    def shown(self, where: str) -> str:
+        """For people."""
+        number = self.head is not None and self.storage in ("integer", "real")
+        value = self.head.decode("ascii", "backslashreplace") if number and self.head else None
+        return f"{value or shown_stored(self.storage, self.head) or 'NULL'} ({self.storage}, {where})"
 
 
 @dataclass(frozen=True)
@@ -62,13 +82,13 @@ class Keeper:
         ]
         self.names = [c.name for c in self.source.table.columns]
 
-    def quarantine(self) -> list[Key]:
+    def quarantine(self) -> Iterator[Key]:
         """Check the quarantine; the keys of the rows that the target shall not hold."""
-        absent = []
         query = (
-            "SELECT coalesce(q.row_key, v.row_key), q.row_key IS NOT NULL, v.column_name, v.storage_class, v.value"
+            "SELECT coalesce(q.row_key, v.row_key), q.row_key IS NOT NULL, v.column_name, v.storage_class, sha, head"
             " FROM (SELECT row_key FROM migration.quarantine WHERE run_id = %(run)s AND table_name = %(table)s) AS q"
-            " FULL JOIN (SELECT row_key, column_name, storage_class, value FROM migration.quarantined_values"
+            " FULL JOIN (SELECT row_key, column_name, storage_class, sha256(value) AS sha,"
+            "                   substring(value FROM 1 FOR 200) AS head FROM migration.quarantined_values"
             "            WHERE run_id = %(run)s AND table_name = %(table)s) AS v ON v.row_key = q.row_key ORDER BY 1"
         )
         for entries in self._entries(query, "the quarantine holds a row"):
@@ -84,23 +104,22 @@ class Keeper:
                         "the quarantine holds values of a row that it does not list",
                     )
                     continue
-                absent.append(entry.key)
+                yield entry.key
                 self._same_bytes(entry)
                 self._allowed(entry, cause)
-        return absent
 
     def altered(self) -> int:
         """Check the altered values and expect the rightful ones in their declared form; how many there are."""
         count = 0
         query = (
-            "SELECT row_key, column_name, action, storage_class, value FROM migration.altered_values"
-            " WHERE run_id = %(run)s AND table_name = %(table)s ORDER BY 1"
+            "SELECT row_key, column_name, action, storage_class, sha256(value), substring(value FROM 1 FOR 200)"
+            " FROM migration.altered_values WHERE run_id = %(run)s AND table_name = %(table)s ORDER BY 1"
         )
         for entries in self._entries(query, "a value of a row was altered"):
             for entry, cause in zip(entries, self._causes(entries), strict=True):
-                for column, action, storage, value in entry.kept:
+                for column, action, *kept in entry.kept:
                     count += 1
-                    self._alter(entry, column, action, (storage, value), cause)
+                    self._alter(entry, column, action, Kept(*kept), cause)
         return count
 
     def _entries(self, query: str, what: str) -> Iterator[list[Entry]]:
@@ -108,9 +127,16 @@ class Keeper:
         with self.connection.cursor("kept_rows") as cursor:
             cursor.itersize = FETCH_ROWS
             rows = cursor.execute(query, {"run": self.job.run_id, "table": self.source.table.name})
-            groups = ((name, [row[1:] for row in group]) for name, group in groupby(rows, itemgetter(0)))
-            while batch := list(islice(groups, BATCH)):
-                yield [e for name, kept in batch if (e := self._entry(name, kept, what)) is not None]
+            batch, weight = list[Entry](), 0
+            for name, group in groupby(rows, itemgetter(0)):
+                if (entry := self._entry(name, [row[1:] for row in group], what)) is None:
+                    continue
+                batch.append(entry)
+                weight += sum(len(v) for _, v in entry.row.stored if isinstance(v, bytes))
+                if len(batch) >= BATCH_ROWS or weight >= BATCH_BYTES:
+                    yield batch
+                    batch, weight = [], 0
+            yield batch
 
     def _entry(self, name: str, kept: list[tuple[Any, ...]], what: str) -> Entry | None:
         try:
@@ -149,7 +175,7 @@ class Keeper:
         return None if storage == "null" else self.source.value(storage, stored)
 
     def _same_bytes(self, entry: Entry) -> None:
-        kept = {column: (storage, value) for _, column, storage, value in entry.kept if column is not None}
+        kept = {column: Kept(*value) for _, column, *value in entry.kept if column is not None}
         for column, stored in entry.whole.items():
             if column not in kept:
                 if column not in self.plan.exclude_columns:
@@ -160,13 +186,13 @@ class Keeper:
                         shown_stored(*stored),
                         "nothing: the quarantine lacks this value",
                     )
-            elif kept[column] != _as_kept(*stored):
+            elif not kept[column].holds(*stored):
                 self.found.add(
                     entry.name,
                     column,
                     "changed",
                     shown_stored(*stored),
-                    _shown_kept("in the quarantine", *kept[column]),
+                    kept[column].shown("in the quarantine"),
                 )
         for column in kept.keys() - entry.whole.keys():
             self.found.add(entry.name, column, "extra", None, f"the quarantine holds a value of a column {column}")
@@ -181,14 +207,14 @@ class Keeper:
             remark = f"it is in the quarantine, which the plan does not allow for what is wrong with it ({said})"
         self.found.missing(entry.name, self.expectation.columns, entry.row, remark)
 
-    def _alter(self, entry: Entry, column: str, action: str, kept: Stored, causes: set[str]) -> None:
+    def _alter(self, entry: Entry, column: str, action: str, kept: Kept, causes: set[str]) -> None:
         stored = entry.whole.get(column)
         if stored is None:
             self.found.add(entry.name, column, "extra", None, f"an altered value of a column {column}")
             return
         shown = shown_stored(*stored)
-        if kept != _as_kept(*stored):
-            self.found.add(entry.name, column, "changed", shown, _shown_kept("kept as the original", *kept))
+        if not kept.holds(*stored):
+            self.found.add(entry.name, column, "changed", shown, kept.shown("kept as the original"))
         policy = self.plan.policy(column, self.job.params.invalid)
         if action not in (Invalid.NULL, Invalid.ROUND) or policy != action:
             self.found.add(entry.name, column, "changed", shown, f"altered ({action}), where the plan says {policy}")
@@ -206,13 +232,3 @@ class Keeper:
 
 def _extreme(type_: str, value: Value) -> bool:
     return type_ == "jsonb" and isinstance(value, str) and is_extreme(value)
-
-
-def _as_kept(storage: str, stored: Any) -> Stored:
-    """A stored value as the state keeps it: text and blobs as their bytes, numbers as their text."""
-    return storage, repr(stored).encode() if isinstance(stored, (int, float)) else stored
-
-
-def _shown_kept(where: str, storage: str, value: bytes | None) -> str:
-    shown = value.decode("ascii", "backslashreplace") if value is not None and storage in ("integer", "real") else None
-    return f"{shown or shown_stored(storage, value) or 'NULL'} ({storage}, {where})"

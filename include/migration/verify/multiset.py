@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
 
 import apsw
 
@@ -13,7 +15,6 @@ from migration.verify.target import Target, TargetRow
 
 PAIRED = 200
 """So many unmatched rows of each side are put together by what they have in common."""
-BATCH = 500
 
 
 def compare_multisets(
@@ -43,8 +44,8 @@ def compare_multisets(
             unmatched.append((row, forms))
         else:
             found.missing(expectation.name(row), target.columns, row)
-    left = [ctid for (ctid,) in memory.execute("SELECT ctid FROM temp.verify_left")]
-    there = list(target.rows(target.at(left[:PAIRED])))
+    pages = _left(memory)
+    there = list(target.rows(target.at(next(pages, []))))
     for row, forms in unmatched:
         nearest = max(there, key=lambda other: _common(forms, other.forms), default=None)
         if nearest is None or 2 * _common(forms, nearest.forms) < len(forms):
@@ -52,12 +53,7 @@ def compare_multisets(
         else:
             there.remove(nearest)
             report_changed(expectation, row, forms, nearest.forms, found)
-    for start in range(PAIRED, len(left), BATCH):
-        there += target.rows(target.at(left[start : start + BATCH]))
-        for other in there:
-            found.extra(target_key(target, other), target.columns, other.forms)
-        there = []
-    for other in there:
+    for other in chain(there, chain.from_iterable(target.rows(target.at(page)) for page in pages)):
         found.extra(target_key(target, other), target.columns, other.forms)
 
 
@@ -67,6 +63,16 @@ def _take(memory: apsw.Connection, digest: bytes) -> bool:
     if found:
         memory.execute("DELETE FROM temp.verify_left WHERE rowid = ?", found[0])
     return bool(found)
+
+
+def _left(memory: apsw.Connection) -> Iterator[list[str]]:
+    """Where the rows lie that nothing took, in pages."""
+    last: Any = 0
+    while page := memory.execute(
+        "SELECT rowid, ctid FROM temp.verify_left WHERE rowid > ? ORDER BY rowid LIMIT ?", [last, PAIRED]
+    ).fetchall():
+        last = page[-1][0]
+        yield [str(ctid) for _, ctid in page]
 
 
 def _common(one: Forms, other: Forms) -> int:

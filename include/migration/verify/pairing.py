@@ -15,7 +15,7 @@ from migration.verify.found import Found
 from migration.verify.hashing import Digest
 from migration.verify.keys import Key
 from migration.verify.multiset import compare_multisets
-from migration.verify.rows import Expectation, compare_rows, packed, target_key
+from migration.verify.rows import Expectation, compare_rows, packed, written_key
 from migration.verify.source import Block, SourceRow
 from migration.verify.target import FIRST, LAST, Choice, Target, TargetRow
 from migration.verify.values import IMPOSSIBLE, Canonical
@@ -42,7 +42,8 @@ class Pairing(ABC):
 class ByRange(Pairing):
     """The key is one integer column, and the source's rowid."""
 
-    end = FIRST
+    behind = FIRST
+    """The first key behind all blocks."""
 
     def _choice(self, block: Block, most: int | None) -> Choice:
         first = FIRST if block.after is None else _number(block.after) + 1
@@ -50,16 +51,16 @@ class ByRange(Pairing):
 
     def ask(self, block: Block) -> Callable[[], Digest]:
         choice = self._choice(block, block.rows + 1)  # one more than expected is enough to know
-        self.end = max(self.end, _number(block.last))
-        return lambda: self.target.digest(choice)[0]
+        self.behind = _number(block.last) + 1
+        return lambda: self.target.digest(choice)
 
     def settle(self, unequal: Sequence[Block], seen: int, held: int, found: Found) -> None:
         for block in unequal:
             theirs = self.target.rows(self._choice(block, None))
             compare_rows(self.expectation, self.target, self.source.rows(block), theirs, found)
-        behind = FIRST if self.end == FIRST else self.end + 1
-        if self.end < LAST:
-            compare_rows(self.expectation, self.target, (), self.target.rows(self.target.between(behind, LAST)), found)
+        if self.behind <= LAST:
+            theirs = self.target.rows(self.target.between(self.behind, LAST))
+            compare_rows(self.expectation, self.target, (), theirs, found)
 
 
 def _number(key: Key) -> int:
@@ -79,7 +80,7 @@ class ByKey(Pairing):
 
     def ask(self, block: Block) -> Callable[[], Digest]:
         choice = self.target.listed(list(self._keys(block)))
-        return lambda: self.target.digest(choice)[0]
+        return lambda: self.target.digest(choice)
 
     def settle(self, unequal: Sequence[Block], seen: int, held: int, found: Found) -> None:
         for block in unequal:
@@ -92,13 +93,13 @@ class ByKey(Pairing):
         memory = self.source.snapshot
         memory.execute("DROP TABLE IF EXISTS temp.verify_keys")
         memory.execute("CREATE TABLE temp.verify_keys (key BLOB PRIMARY KEY) WITHOUT ROWID")
-        memory.executemany(
-            "INSERT OR IGNORE INTO temp.verify_keys VALUES (?)", ((packed(k),) for k in self._keys(None))
-        )
-        for row in self.target.rows(self.target.everything()):
-            key = packed(tuple(row.forms[i] for i in self.target.key))
-            if not memory.execute("SELECT 1 FROM temp.verify_keys WHERE key = ?", [key]).fetchall():
-                found.extra(target_key(self.target, row), self.target.columns, row.forms)
+        with memory:
+            keys = ((packed(key),) for key in self._keys(None))
+            memory.executemany("INSERT OR IGNORE INTO temp.verify_keys VALUES (?)", keys)
+        columns = [self.target.columns[i] for i in self.target.key]
+        for row in self.target.rows(self.target.everything(), self.target.key):
+            if not memory.execute("SELECT 1 FROM temp.verify_keys WHERE key = ?", [packed(row.forms)]).fetchall():
+                found.extra(written_key(self.target, row.forms), columns, row.forms)
 
 
 class ByPlace(Pairing):
@@ -112,7 +113,7 @@ class ByPlace(Pairing):
     def ask(self, block: Block) -> Callable[[], Digest]:
         def digest() -> Digest:
             choice = self.places[block] = self.target.following(self.end, block.rows)
-            found, last = self.target.digest(choice)
+            found, last = self.target.digest_placed(choice)
             self.end = last or self.end
             return found
 

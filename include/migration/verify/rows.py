@@ -91,8 +91,14 @@ def target_key(target: Target, row: TargetRow) -> str:
     """A target row's key as the state writes keys; where the row lies, when it has none."""
     if not target.key:
         return row_key(["ctid", row.ctid])
-    forms = [(target.columns[i].codec.type, row.forms[i]) for i in target.key]
-    return row_key([int(f) if kind == "integer" and isinstance(f, str) else f for kind, f in forms])
+    return written_key(target, [row.forms[i] for i in target.key])
+
+
+def written_key(target: Target, forms: Sequence[Canonical]) -> str:
+    """A key of the target from its canonical forms, as the state writes keys."""
+    kinds = [target.columns[i].codec.type for i in target.key]
+    pairs = zip(kinds, forms, strict=True)
+    return row_key([int(f) if kind == "integer" and isinstance(f, str) else f for kind, f in pairs])
 
 
 def packed(forms: Forms) -> bytes:

@@ -76,19 +76,22 @@ class Source:
         found: int | None = self.one(query)[0]
         return found
 
-    def skip(self, keys: Iterable[Key]) -> None:
-        """Leave the rows of these keys, those of the quarantine, out of all that follows."""
+    def skip(self, keys: Iterable[Key]) -> int:
+        """Leave the rows of these keys, those of the quarantine, out of all that follows; how many they are."""
         names = ", ".join(f"k{i}" for i in range(len(self.keys)))
         table = "temp.verify_skipped"
         self.snapshot.execute(statement("DROP TABLE IF EXISTS", table))
         columns = statement("(", names, ", PRIMARY KEY (", names, ")) WITHOUT ROWID")
         self.snapshot.execute(statement("CREATE TABLE", table, columns))
+        count = 0
         with self.snapshot:
             for key in keys:
                 marks, values = bound(key)
                 insert = statement("INSERT OR IGNORE INTO", table, "VALUES (", ", ".join(marks), ")")
                 self.snapshot.execute(insert, values)
-                self.skips = True
+                count += 1
+        self.skips = count > 0
+        return count
 
     def chosen(self, after: Key | None, last: Key | None, *, ordered: bool = True) -> tuple[str, list[Any]]:
         """The FROM clause for the rows behind ``after`` up to ``last``, and its bindings.

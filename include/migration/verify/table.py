@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from migration.catalog import Table
-from migration.errors import SourceError, TargetError, VerificationFailed
+from migration.errors import PlanError, SourceError, TargetError, VerificationFailed
 from migration.job import Job, step
 from migration.postgres import state
 from migration.postgres.staging import hold
@@ -73,9 +73,8 @@ def _verify(
     expectation = Expectation(source)
     enforced = foreign_keys(connection, staged.facts.oid)
     keeper = Keeper(connection, job, expectation, enforced, found)
-    absent = keeper.quarantine()
+    absent = source.skip(keeper.quarantine())
     altered = keeper.altered()
-    source.skip(absent)
     source_rows = source.count()
     held, untouched = checks.untouched(staged, load)
 
@@ -85,10 +84,10 @@ def _verify(
 
     metadata = target_metadata(job.plan)
     results = [
-        *checks.balance(load, source_rows, held, len(absent)),
+        *checks.balance(load, source_rows, held, absent),
         Check(
             "rows compared",
-            compared.rows == source_rows - len(absent),
+            compared.rows == source_rows - absent,
             f"{compared.rows} rows of the snapshot were compared",
         ),
         checks.altered(load, altered),
@@ -175,6 +174,8 @@ def _columns(job: Job, table: Table, staged: Facts) -> list[Column]:
         kind, modifier, written, not_null = staged.columns[name]
         codec = codec_for(f"{table.name}.{column.name}", kind, modifier, written, plan.cast(column.name))
         columns.append(Column(column.name, name, codec, not_null))
+    if not columns:
+        raise PlanError(f"Table {table.name}: all its columns are excluded. Name it under exclude_tables instead.")
     return columns
 
 
@@ -198,24 +199,11 @@ def _record(
 ) -> None:
     identity = {"run_id": job.run_id, "table_name": load["table_name"]}
     state.clear(connection, state.differences, **identity)
-    columns = (
-        "run_id",
-        "table_name",
-        "number",
-        "row_key",
-        "column_name",
-        "kind",
-        "source_value",
-        "target_value",
+    into = (
+        "COPY migration.differences (run_id, table_name, number, row_key, column_name, kind,"
+        " source_value, target_value) FROM STDIN"
     )
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            sql.SQL("COPY migration.differences ({}) FROM STDIN").format(
-                sql.SQL(", ").join(map(sql.Identifier, columns))
-            )
-        ) as copy,
-    ):
+    with connection.cursor() as cursor, cursor.copy(into) as copy:
         for number, difference in enumerate(found.kept, 1):
             copy.write_row((*identity.values(), number, *astuple(difference)))
     state.put(

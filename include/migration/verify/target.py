@@ -16,7 +16,8 @@ from migration.verify.hashing import Digest
 from migration.verify.source import GROUP
 from migration.verify.values import Canonical
 
-FETCH_ROWS = 1000
+FETCH_ROWS = 100
+"""Rows that the server hands over at a time; long ones among them are in memory together."""
 FIRST, LAST = -(2**63), 2**63 - 1
 
 _NULL, _SEPARATOR = sql.Literal(NULL.decode()), sql.Literal(SEPARATOR.decode())
@@ -154,8 +155,15 @@ class Target:
         """All rows."""
         return Choice(self.table, sql.SQL(""), [])
 
-    def digest(self, choice: Choice) -> tuple[Digest, str | None]:
-        """The digest of these rows, comparable with the source's, and the last place where one lies."""
+    def digest(self, choice: Choice) -> Digest:
+        """The digest of these rows, comparable with the source's."""
+        return self._digest(choice, sql.SQL("NULL"))[0]
+
+    def digest_placed(self, choice: Choice) -> tuple[Digest, str | None]:
+        """The same, and the last place where one of the rows lies, which costs a fifth more."""
+        return self._digest(choice, sql.SQL("max(ctid)::text"))
+
+    def _digest(self, choice: Choice, place: sql.SQL) -> tuple[Digest, str | None]:
         rows, last, given, parts = 0, None, [], []
         for start in range(0, len(self.columns), GROUP):
             group = range(start, min(start + GROUP, len(self.columns)))
@@ -165,8 +173,8 @@ class Target:
             inner = sql.SQL(", ").join(
                 sql.SQL("{} AS {}").format(self._name(i), sql.Identifier(f"c{i}")) for i in group
             )
-            query = sql.SQL("SELECT count(*), max(ctid)::text, {} FROM (SELECT t.ctid, {} FROM {} {}) AS r").format(
-                sql.SQL(", ").join(wanted), inner, choice.chosen, choice.ordered
+            query = sql.SQL("SELECT count(*), {}, {} FROM (SELECT t.ctid, {} FROM {} {}) AS r").format(
+                place, sql.SQL(", ").join(wanted), inner, choice.chosen, choice.ordered
             )
             with psycopg.RawCursor(self.connection) as cursor:
                 found = cursor.execute(query, choice.bindings, prepare=True).fetchall()[0]
