@@ -125,6 +125,7 @@ def test_a_database_in_utf_16_is_verified(make: Make, encoding: str) -> None:
     case.verify("t")
     case.spoil("t", "UPDATE {} SET v = replace(v, 'Æ', 'A') WHERE id = 10")
     assert found(case) == [("[10]", "v", "changed")]
+    assert case.differences("t")[0][3:] == ("'Ærø 記憶 \U0001f600 10'", "'Arø 記憶 \U0001f600 10'")
 
 
 def test_text_that_is_no_valid_text_equals_nothing(make: Make) -> None:

@@ -126,13 +126,18 @@ _AS_IT_IS = "CASE typeof({x}) WHEN 'text' THEN {x} ELSE x'ff' END"
 
 def _jsonb_joined(joined: bytes) -> bytes:
     """Whole blocks at a time: a call from SQLite for each value would cost a fifth more."""
-    separator, null, forms = SEPARATOR.decode(), NULL.decode(), []
-    for text in joined.decode().split(separator):
-        try:
-            forms.append(text if text == null else jsonb_text(text))
-        except NotJsonb:
-            forms.append("\udcff")  # becomes the byte FF
-    return separator.join(forms).encode("utf-8", "surrogateescape")
+    null = NULL.decode()
+    known, forms = {null: null}, []  # documents repeat more often than not
+    for text in joined.decode().split(SEPARATOR.decode()):
+        form = known.get(text)
+        if form is None:
+            try:
+                form = jsonb_text(text)
+            except NotJsonb:
+                form = "\udcff"  # becomes the byte FF
+            known[text] = form
+        forms.append(form)
+    return SEPARATOR.decode().join(forms).encode("utf-8", "surrogateescape")
 
 
 _JSONB = Codec("jsonb", values.jsonb, _AS_IT_IS, sized=True, joined=_jsonb_joined)

@@ -38,8 +38,9 @@ class Difference:
 
 @dataclass
 class Found:
-    """What the verification of one table found so far."""
+    """What the verification of one table found so far; ``encoding`` is that of the source's text."""
 
+    encoding: str = "utf-8"
     total: int = 0
     kept: list[Difference] = field(default_factory=list)
 
@@ -54,20 +55,28 @@ class Found:
     ) -> None:
         """A value that the target holds otherwise."""
         start = _first_difference(expected, actual)
-        shown = shown_stored(*stored)
+        shown = self.shown(*stored)
         if start > SHOWN // 2 and isinstance(expected, (str, bytes)):
             shown = _shown(column, expected, start)
+        if expected is IMPOSSIBLE:
+            shown = f"{shown} (no exact form in {column.codec.type})"
         self.add(key, column.source, "changed", shown, _shown(column, actual, start))
 
     def missing(self, key: str, columns: Sequence[Column], row: SourceRow, remark: str | None = None) -> None:
         """A row that the target should hold and does not."""
-        values = {c.source: shown_stored(*stored) for c, stored in zip(columns, row.stored, strict=True)}
+        values = {c.source: self.shown(*stored) for c, stored in zip(columns, row.stored, strict=True)}
         self.add(key, "", "missing", _summary(values), remark)
 
     def extra(self, key: str, columns: Sequence[Column], forms: Sequence[Canonical]) -> None:
         """A row of the target that the source does not have."""
         values = {c.target: _shown(c, form) for c, form in zip(columns, forms, strict=True)}
         self.add(key, "", "extra", None, f"the target holds a row ({_summary(values)})")
+
+    def shown(self, storage: str, value: Any) -> str | None:
+        """A stored value for people: text in quotes, blobs in hexadecimal, numbers as they are; None for NULL."""
+        if isinstance(value, bytes):
+            return _cut(value.decode(self.encoding, "backslashreplace") if storage == "text" else value, 0)
+        return None if value is None else repr(value)
 
 
 def _storable(text: str) -> str:
@@ -76,18 +85,10 @@ def _storable(text: str) -> str:
 
 
 def _summary(values: dict[str, str | None]) -> str:
-    parts = [
-        f"{name}={value if value is None or len(value) <= 60 else value[:60] + '…'}" for name, value in values.items()
-    ]
-    written = ", ".join(parts).replace("=None", "=NULL")
+    shown = {name: "NULL" if value is None else value for name, value in values.items()}
+    parts = [f"{name}={value if len(value) <= 60 else value[:60] + '…'}" for name, value in shown.items()]
+    written = ", ".join(parts)
     return written if len(written) <= SHOWN else written[:SHOWN] + "…"
-
-
-def shown_stored(storage: str, value: Any, start: int = 0) -> str | None:
-    """A stored value for people: text in quotes, blobs in hexadecimal digits, numbers as they are; None for NULL."""
-    if storage == "text" and isinstance(value, bytes):
-        return _cut(value.decode("utf-8", "backslashreplace"), start)
-    return _cut(value, start) if isinstance(value, bytes) else None if value is None else repr(value)
 
 
 def _shown(column: Column, form: Canonical, start: int = 0) -> str | None:
@@ -114,9 +115,7 @@ def _cut(value: str | bytes, start: int) -> str:
 
 def _first_difference(one: Canonical, other: Canonical) -> int:
     """Where two texts, or two strings of bytes, begin to differ."""
-    if not (isinstance(one, str) and isinstance(other, str)) and not (
-        isinstance(one, bytes) and isinstance(other, bytes)
-    ):
+    if not isinstance(one, (str, bytes)) or not isinstance(other, (str, bytes)) or type(one) is not type(other):
         return 0
     low, high = 0, min(len(one), len(other))
     while low < high:  # halving, so that the comparing is done by slices

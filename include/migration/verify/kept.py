@@ -17,7 +17,7 @@ import psycopg
 
 from migration.job import Job
 from migration.plan import Invalid
-from migration.verify.found import Found, shown_stored
+from migration.verify.found import Found
 from migration.verify.jsonb import is_extreme
 from migration.verify.keys import Key, key_values, row_key
 from migration.verify.orphans import Reference, without_parent
@@ -42,11 +42,12 @@ class Kept(NamedTuple):
         octets = repr(stored).encode() if isinstance(stored, (int, float)) else stored
         return self.storage == storage and self.sha256 == (None if octets is None else sha256(octets).digest())
 
-    def shown(self, where: str) -> str:
+    def shown(self, where: str, found: Found) -> str:
         """For people."""
-        number = self.head is not None and self.storage in ("integer", "real")
-        value = self.head.decode("ascii", "backslashreplace") if number and self.head else None
-        return f"{value or shown_stored(self.storage, self.head) or 'NULL'} ({self.storage}, {where})"
+        value = found.shown(self.storage, self.head) or "NULL"
+        if self.storage in ("integer", "real") and self.head is not None:
+            value = self.head.decode("ascii", "backslashreplace")
+        return f"{value} ({self.storage}, {where})"
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Keeper:
                         entry.name,
                         column,
                         "changed",
-                        shown_stored(*stored),
+                        self.found.shown(*stored),
                         "nothing: the quarantine lacks this value",
                     )
             elif not kept[column].holds(*stored):
@@ -191,8 +192,8 @@ class Keeper:
                     entry.name,
                     column,
                     "changed",
-                    shown_stored(*stored),
-                    kept[column].shown("in the quarantine"),
+                    self.found.shown(*stored),
+                    kept[column].shown("in the quarantine", self.found),
                 )
         for column in kept.keys() - entry.whole.keys():
             self.found.add(entry.name, column, "extra", None, f"the quarantine holds a value of a column {column}")
@@ -212,9 +213,9 @@ class Keeper:
         if stored is None:
             self.found.add(entry.name, column, "extra", None, f"an altered value of a column {column}")
             return
-        shown = shown_stored(*stored)
+        shown = self.found.shown(*stored)
         if not kept.holds(*stored):
-            self.found.add(entry.name, column, "changed", shown, kept.shown("kept as the original"))
+            self.found.add(entry.name, column, "changed", shown, kept.shown("kept as the original", self.found))
         policy = self.plan.policy(column, self.job.params.invalid)
         if action not in (Invalid.NULL, Invalid.ROUND) or policy != action:
             self.found.add(entry.name, column, "changed", shown, f"altered ({action}), where the plan says {policy}")

@@ -68,8 +68,8 @@ def _verify(
     columns = _columns(job, described, staged.facts)
     print_alike(connection)
 
-    found = Found()
     source = Source(snapshot, described, columns)
+    found = Found(source.encoding)
     expectation = Expectation(source)
     enforced = foreign_keys(connection, staged.facts.oid)
     keeper = Keeper(connection, job, expectation, enforced, found)
