@@ -1,0 +1,1 @@
+"""Derives a PostgreSQL schema from that of a SQLite database: pure functions over the catalog, and their refusals."""
