@@ -390,6 +390,26 @@ class TestAtTheSameTime:
         assert written
 
 
+def test_a_lost_connection_is_worth_another_attempt(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from migration.verify import hashing
+
+    case = staged(make())
+    original = hashing._joined
+
+    def cut(*arguments: Any) -> Any:
+        case.pg.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'migration: Verifying%' AND datname = current_database()"
+        )
+        return original(*arguments)
+
+    monkeypatch.setattr(hashing, "_joined", cut)
+    with pytest.raises(TransientError, match="Verifying table child"):
+        case.verify("child")
+    monkeypatch.setattr(hashing, "_joined", original)
+    case.verify("child")
+
+
 def test_progress_is_told_at_intervals(
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

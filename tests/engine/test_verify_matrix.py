@@ -151,6 +151,12 @@ ONE_CHARACTER = [
     pytest.param(JSONB(), "null", None, id="JSON's null for NULL"),
     pytest.param(JSONB(), None, sql.SQL("'null'"), id="NULL for JSON's null"),
     pytest.param(JSONB(), '{"a":1,"a":2}', sql.SQL("'{\"a\":2}'"), id="a repeated key merged"),
+    pytest.param(
+        JSONB(),
+        '{"a":1,"b":"\\u0022\\u0022","a":1}',
+        sql.SQL("'{\"a\":1,\"b\":\"\\\"\\\"\"}'"),
+        id="a repeated key, hidden among quotes",
+    ),
     pytest.param(JSONB(), '["a"]', sql.SQL("'\"a\"'"), id="an array unpacked"),
     pytest.param(JSONB(), '{"a":1}', sql.SQL("'\"{\\\"a\\\":1}\"'"), id="an object as text"),
     pytest.param(JSONB(), "9007199254740993", sql.SQL("'9007199254740992'"), id="a number through a double"),
@@ -173,6 +179,7 @@ SPELLINGS = [
     pytest.param(
         JSONB(), '{"b": [1.50, "\\u00e9"] ,"a":null}', sql.SQL("'{\"a\":null,\"b\":[1.50,\"é\"]}'"), id="jsonb"
     ),
+    pytest.param(JSONB(), '"\\u0022\\\\u0022"', sql.SQL("'\"\\\"\\\\u0022\"'"), id="an escaped quote"),
     pytest.param(TIMES, "2024-06-01T12:00:00.250+02:00", "2024-06-01 10:00:00.25+00", id="an offset"),
     pytest.param(sa.Integer(), 5.0, 5, id="a real with an integral value"),
     pytest.param(sa.Double(), 5, 5.0, id="an integer in a column of doubles"),

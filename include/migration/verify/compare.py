@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -14,12 +14,12 @@ from migration.verify.found import Found
 from migration.verify.hashing import Digest, digest
 from migration.verify.pairing import Pairing
 from migration.verify.source import Block
-from migration.verify.target import by_index
+from migration.verify.target import by_index, recast
 
 log = logging.getLogger("migration")
 
 AHEAD = 3
-"""Blocks that the target may be ahead of the source, so that neither waits for the other at every block."""
+"""Blocks that the source may be ahead of the target, so that neither waits for the other at every block."""
 REPORT_SECONDS = 5.0
 
 
@@ -97,17 +97,22 @@ def _by_digest(pairing: Pairing, label: str, expected: int) -> _Pass:
 
 def _digests(pairing: Pairing) -> Iterator[tuple[Block, Digest, Digest]]:
     """Each block with both sides' digests; the target works in a thread of its own, so that both work at once."""
-    waiting: deque[tuple[Block, Future[Digest]]] = deque()
+
+    def of_both(mine: Digest, theirs: Callable[[], Digest]) -> tuple[Digest, Digest]:
+        return recast(pairing.target.connection, mine), theirs()
+
+    waiting: deque[tuple[Block, Future[tuple[Digest, Digest]]]] = deque()
     with ThreadPoolExecutor(1, "verify") as pool:
         try:
             for block in pairing.source.blocks():
-                waiting.append((block, pool.submit(pairing.ask(block))))
+                mine, theirs = digest(pairing.source, block), pairing.ask(block)
+                waiting.append((block, pool.submit(of_both, mine, theirs)))
                 if len(waiting) > AHEAD:
                     first, answer = waiting.popleft()
-                    yield first, digest(pairing.source, first), answer.result()
+                    yield first, *answer.result()
             while waiting:
                 first, answer = waiting.popleft()
-                yield first, digest(pairing.source, first), answer.result()
+                yield first, *answer.result()
         finally:
             for _, answer in waiting:
                 answer.cancel()

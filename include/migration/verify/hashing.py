@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from psycopg import sql
 
 from migration.errors import SourceError
 from migration.sqlite.catalog import quoted
@@ -28,6 +30,8 @@ class Digest:
     """sha256 of each column's joined text, or of its bytes and of their lengths."""
     clear: bool = True
     """Whether the joined text can be taken apart in one way only: no value contains what joins them."""
+    pending: tuple[tuple[int, sql.SQL, bytes], ...] = ()
+    """For parts by number, what the target is to make canonical before it is hashed."""
 
     @property
     def hash(self) -> bytes:
@@ -43,12 +47,13 @@ class Part:
     given: int | None
     hashes: tuple[bytes, ...]
     clear: bool = True
+    pending: bytes | None = None
 
 
 def digest(source: Source, block: Block) -> Digest:
     """The digest of a block's rows."""
     if source.encoding != "utf-8":  # SQLite would take the blobs among joined text for UTF-16
-        return _combined(block, by_readers(source, block))
+        return _combined(source, block, by_readers(source, block))
     try:
         parts = _streamed(source, block) if block.rows == 1 and block.bytes > LARGE_BYTES else {}
         rest = [i for i in range(len(source.columns)) if i not in parts]
@@ -56,28 +61,31 @@ def digest(source: Source, block: Block) -> Digest:
             parts |= _joined(source, block, rest[start : start + GROUP])
     except UnicodeDecodeError:  # a reader cannot be given text that is none
         parts = by_readers(source, block)
-    return _combined(block, parts)
+    return _combined(source, block, parts)
 
 
-def _combined(block: Block, parts: dict[int, Part]) -> Digest:
-    ordered = [parts[i] for i in range(len(parts))]
-    return Digest(
-        block.rows,
-        tuple(p.given for p in ordered if p.given is not None),
-        tuple(h for p in ordered for h in p.hashes),
-        all(p.clear for p in ordered),
-    )
+def _combined(source: Source, block: Block, parts: dict[int, Part]) -> Digest:
+    given, hashes, pending = list[int](), list[bytes](), []
+    for i, column in enumerate(source.columns):
+        part = parts[i]
+        if part.pending is not None and column.codec.recast is not None:
+            pending.append((len(hashes), column.codec.recast, part.pending))
+        if part.given is not None:
+            given.append(part.given)
+        hashes += part.hashes
+    clear = all(part.clear for part in parts.values())
+    return Digest(block.rows, tuple(given), tuple(hashes), clear, tuple(pending))
 
 
 def _sha256(data: bytes | None) -> bytes:
     return hashlib.sha256(data or b"").digest()
 
 
-def _text_part(rows: int, given: int, joined: bytes, canonical: bytes) -> Part:
+def _text_part(rows: int, given: int, joined: bytes) -> Part:
     # As many separators as rows less one, and as many marks as NULLs: no value contains either. Nor does one of the
     # target then, whose equal text belongs to as many rows and as many NULLs.
     clear = _count(joined, SEPARATOR, rows - 1) == rows - 1 and _count(joined, NULL, rows - given) == rows - given
-    return Part(given, (_sha256(canonical),), clear or rows == 1)
+    return Part(given, (_sha256(joined),), clear or rows == 1)
 
 
 def _count(joined: bytes, mark: bytes, expected: int) -> int:
@@ -100,7 +108,9 @@ def _joined(source: Source, block: Block, places: Sequence[int]) -> dict[int, Pa
             parts[i] = Part(None, (_sha256(next(values)), _sha256(next(values))))
         else:
             given, joined = next(values), next(values)
-            parts[i] = _text_part(rows, given, joined, codec.joined(joined) if codec.joined else joined)
+            parts[i] = _text_part(rows, given, joined)
+            if codec.recast is not None:
+                parts[i] = replace(parts[i], pending=joined)
     return parts
 
 
@@ -128,7 +138,7 @@ def by_readers(source: Source, block: Block) -> dict[int, Part]:
             parts[i] = Part(None, (_sha256(data), _sha256(",".join(map(_length, forms)).encode())))
         else:
             joined = SEPARATOR.join(map(_octets, forms))
-            parts[i] = _text_part(block.rows, sum(f is not None for f in forms), joined, joined)
+            parts[i] = _text_part(block.rows, sum(f is not None for f in forms), joined)
     return parts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -205,3 +205,27 @@ class Target:
             cursor.itersize = FETCH_ROWS
             for ctid, *found in cursor.execute(query, choice.bindings):
                 yield TargetRow(ctid, tuple(found))
+
+
+def recast(connection: psycopg.Connection[Any], digest: Digest) -> Digest:
+    """The source's digest with its pending parts made canonical by PostgreSQL, and hashed.
+
+    jsonb forgets all but one of repeated keys. Each takes its two quotes along, and nothing else changes the number
+    of quotes except the escape \\u0022: a block with other numbers, or with that, is not clear.
+    """
+    hashes, clear = list(digest.parts), digest.clear
+    for number, form, joined in digest.pending:
+        canonical = form.format(sql.Identifier("x"))
+        query = sql.SQL(
+            "SELECT sha256(convert_to(t, 'UTF8')), octet_length(t) - octet_length(replace(t, '\"', '')) FROM"
+            " (SELECT string_agg(coalesce({}, {}), {}) FROM string_to_table($1::text, {}, {}) AS x) AS r(t)"
+        ).format(canonical, _NULL, _SEPARATOR, _SEPARATOR, _NULL)
+        try:
+            with connection.transaction(), psycopg.RawCursor(connection) as cursor:
+                found, quotes = cursor.execute(query, [joined.decode()], prepare=True).fetchall()[0]
+        except (UnicodeDecodeError, psycopg.DataError, psycopg.errors.StatementTooComplex):
+            clear = False  # some value is no such thing; row by row it will be told which
+            continue
+        hashes[number] = found or _OF_NOTHING
+        clear = clear and quotes == joined.count(b'"') and b"\\u0022" not in joined
+    return replace(digest, parts=tuple(hashes), clear=clear, pending=())
