@@ -92,7 +92,7 @@ def test_no_policy_is_no_policy(tmp_path: Path) -> None:
         (HEAD + "tables:\n  t:\n", "tables.t: Input should be"),
         (
             HEAD + "tables: {t: {invalid: ignore}}\n",
-            "tables.t.invalid: Input should be 'stop', 'quarantine', 'null' or 'round'",
+            "tables.t.invalid: Input should be 'stop', 'quarantine', 'null', 'round', 'strip', 'text' or 'bytes'",
         ),
         (HEAD + "tables: {t: {colums: {}}}\n", "tables.t.colums: Extra inputs are not permitted"),
         (HEAD + "tables: {t: {columns: {c: {casts: x}}}}\n", "tables.t.columns.c.casts: Extra inputs"),
@@ -103,7 +103,7 @@ def test_no_policy_is_no_policy(tmp_path: Path) -> None:
         ),
         (HEAD + "tables: {t: {references: [{columns: [x, y], table: t}]}}\n", "pairs columns of different number"),
         (HEAD + "tables: {t: {}}\nexclude_tables: [t]\n", "t both planned and excluded"),
-        (HEAD + "tables: {t: {rename: u}, u: {}}\n", "two tables are renamed to u"),
+        (HEAD + "tables: {t: {rename: u}, u: {}}\n", "two tables or views are renamed to u"),
         (HEAD + "tables: {a: {load_after: [b]}, b: {load_after: [a]}}\n", "load_after goes in a circle: "),
         (HEAD.replace("shop\n", "Shop\n", 1) + "tables: {t: {}}\n", "name: String should match pattern"),
         (HEAD.replace("name: shop", f"name: {'x' * 41}") + "tables: {t: {}}\n", "name: String should match"),

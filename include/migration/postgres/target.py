@@ -12,6 +12,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from migration.derive.target import described_tables
 from migration.errors import PlanError, TransientError, translated
 from migration.plan import Plan
 
@@ -66,6 +67,8 @@ def lock(connection: psycopg.Connection[Any], what: str, *parts: str, shared: bo
 
 def target_metadata(plan: Plan) -> sa.MetaData:
     """The tables that the plan's target shall have; PlanError when ``plan.models`` names none."""
+    if plan.models is None:
+        return described_tables(plan)
     module, _, attribute = plan.models.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
