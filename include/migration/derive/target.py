@@ -81,8 +81,8 @@ def _columns(chosen: TablePlan) -> list[sa.Column[Any]]:
                 chosen.target_column(name),
                 type_of(column.type),
                 *extra,
-                nullable=not column.not_null and name not in key,
-                server_default=sa.literal_column(column.default) if column.default is not None else None,
+                nullable=not (column.not_null or column.identity) and name not in key,
+                server_default=sa.literal_column(f"({column.default})") if column.default is not None else None,
                 autoincrement="auto" if column.identity else False,
             )
         )

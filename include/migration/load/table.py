@@ -59,8 +59,7 @@ def _load(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.C
     plan = job.plan.tables[table]
     metadata = target_metadata(job.plan)
     mapped = table_map(job.plan, table, read_catalog(snapshot), metadata)
-    targets = [job.plan.target_table(t) for t in job.plan.tables]
-    staged = in_schema(metadata, run["staging"], targets)[mapped.target.name]
+    staged = in_schema(metadata, run["staging"], [mapped.target.name])[mapped.target.name]
     casts = tuple(cast_for(table, name, target.type, plan.cast(name)) for name, target in mapped.columns)
     encoding = str(snapshot.execute("PRAGMA encoding").fetchall()[0][0])
     _empty(connection, job, table, staged)

@@ -27,6 +27,7 @@ from sqlalchemy.schema import (
     SetConstraintComment,
     SetTableComment,
 )
+from sqlalchemy.sql.ddl import BaseDDLElement
 
 from migration.errors import PlanError
 from migration.job import Job
@@ -59,6 +60,11 @@ class _PreDataCompiler(PGDDLCompiler):
 
 _pre_data_dialect = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _pre_data_dialect.ddl_compiler = _PreDataCompiler
+
+
+def written(element: BaseDDLElement | bytes) -> bytes:
+    """The statement of an element of SQLAlchemy's; bytes stay as they are."""
+    return element if isinstance(element, bytes) else str(element.compile(dialect=_dialect)).encode()
 
 
 def ddl(plan: Plan, schema: str, *, pre_data: bool = False) -> list[bytes]:

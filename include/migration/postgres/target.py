@@ -6,6 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -66,9 +67,9 @@ def lock(connection: psycopg.Connection[Any], what: str, *parts: str, shared: bo
 
 
 def target_metadata(plan: Plan) -> sa.MetaData:
-    """The tables that the plan's target shall have; PlanError when ``plan.models`` names none."""
+    """The tables that the plan's target shall have, not to be changed; PlanError when ``plan.models`` names none."""
     if plan.models is None:
-        return described_tables(plan)
+        return _described(plan.model_dump_json())
     module, _, attribute = plan.models.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -80,6 +81,12 @@ def target_metadata(plan: Plan) -> sa.MetaData:
     if missing := [plan.target_table(t) for t in plan.tables if plan.target_table(t) not in metadata.tables]:
         raise PlanError(f"Plan {plan.name}: models {plan.models!r} lack table {', '.join(missing)}.")
     return metadata
+
+
+@lru_cache(maxsize=2)
+def _described(plan: str) -> sa.MetaData:
+    # By content: every step of every table asks, with plans that were read anew. 0.3 s for 400 tables.
+    return described_tables(Plan.model_validate_json(plan))
 
 
 def in_schema(metadata: sa.MetaData, schema: str, tables: list[str]) -> dict[str, sa.Table]:
