@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from migration.catalog import Catalog, Table
 from migration.plan import Plan
+from migration.postgres.target import waived
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,13 @@ class ForeignKeyMap:
 
 @dataclass(frozen=True)
 class TableMap:
-    """One table on both sides; ``columns`` are (source name, target column) in the source's order."""
+    """One table on both sides; ``columns`` are (source name, target column), of what is loaded, in source order."""
 
     source: Table
     target: sa.Table
     columns: tuple[tuple[str, sa.Column[object]], ...]
     foreign_keys: tuple[ForeignKeyMap, ...]
+    """Those that every row must obey: not those that the target takes as NOT VALID."""
 
 
 def table_map(plan: Plan, table: str, catalog: Catalog, metadata: sa.MetaData) -> TableMap:
@@ -35,15 +37,13 @@ def table_map(plan: Plan, table: str, catalog: Catalog, metadata: sa.MetaData) -
     source, target = catalog.table(table), metadata.tables[plan.target_table(table)]
     chosen = plan.tables[table]
     columns = tuple(
-        (c.name, target.columns[chosen.target_column(c.name)])
-        for c in source.columns
-        if c.name not in chosen.exclude_columns
+        (c.name, target.columns[chosen.target_column(c.name)]) for c in source.columns if chosen.loads(c.name)
     )
     from_target = {column.name: name for name, column in columns}
     parents = {plan.target_table(t): t for t in plan.tables}
-    foreign_keys = []
+    foreign_keys, free = [], waived(target)
     for constraint in sorted(target.foreign_key_constraints, key=lambda c: str(c.name)):
-        if any(e.parent.name not in from_target for e in constraint.elements):
+        if constraint.name in free or any(e.parent.name not in from_target for e in constraint.elements):
             continue  # a column that the source does not fill stays NULL, and so unchecked
         parent = parents[constraint.referred_table.name]
         of_parent = {plan.tables[parent].target_column(c.name): c.name for c in catalog.table(parent).columns}
@@ -102,24 +102,53 @@ def _column_differences(plan: Plan, table: str, source: Table, target: sa.Table)
         if carried[place] != name:
             found.append(f"columns {name} and {carried[place]} are both to become {place}: rename or exclude one")
         elif place not in target.columns:
-            found.append(
-                f"column {name} is in the source and not in the target: rename it, or name it under exclude_columns"
-            )
-        elif target.columns[place].computed is not None:
+            found.append(_unplaced(plan, name))
+        elif target.columns[place].computed is not None and chosen.loads(name):
             found.append(f"column {place} is computed by the target: name {name} under exclude_columns")
+    found += _redeclared(plan, table, source)
     if source.without_rowid and (lost := set(source.primary_key) & set(chosen.exclude_columns)):
         found.append(f"{', '.join(sorted(lost))} is part of what names its rows and cannot be excluded")
-    if not carried:
+    if not any(map(chosen.loads, names)):
         found.append("none of its columns is carried")
     if not source.key:
         found.append("nothing names its rows, since columns are called rowid, _rowid_ and oid: rename one of them")
+    if plan.models is not None:
+        found += _required(plan, table, target, carried, has)
+    return [f"table {table}: {sentence}" for sentence in found]
+
+
+def _unplaced(plan: Plan, column: str) -> str:
+    if plan.models is None:
+        advice = "plan: assess it again, plan the column, or name it under exclude_columns"
+    else:
+        advice = "target: rename it, or name it under exclude_columns"
+    return f"column {column} is in the source and not in the {advice}"
+
+
+def _redeclared(plan: Plan, table: str, source: Table) -> list[str]:
+    """The columns whose types the source declares otherwise than when the plan was made."""
+    found = []
+    for column in source.columns:
+        planned = plan.tables[table].columns.get(column.name)
+        declared = planned.declared if planned else None
+        if declared is not None and column.declared_type != declared:
+            found.append(
+                f"column {column.name} is declared {column.declared_type or 'without a type'} in the source and "
+                f"{declared or 'without a type'} in the plan: assess it again, or change the plan"
+            )
+    return found
+
+
+def _required(plan: Plan, table: str, target: sa.Table, carried: dict[str, str], has: str) -> list[str]:
+    """The columns of the models that need a value and get none."""
+    chosen, found = plan.tables[table], []
     for column in target.columns:
         given = column.nullable or column.server_default is not None or column is target.autoincrement_column
         if column.name not in carried and not given:
             excluded = [n for n in chosen.exclude_columns if chosen.target_column(n) == column.name]
             where = "excluded by the plan" if excluded else f"not in the source {has}"
             found.append(f"column {column.name} is required by the target and {where}")
-    return [f"table {table}: {sentence}" for sentence in found]
+    return found
 
 
 def _carried(plan: Plan, table: str, source: Table) -> dict[str, str]:
@@ -136,7 +165,7 @@ def _reference_differences(plan: Plan, table: str, catalog: Catalog, metadata: s
         parent = parents.get(key.referred_table.name)
         if parent is None:
             found.append(f"its foreign key {_name(key)} points to {key.referred_table.name}, which the plan lacks")
-        elif parent not in {*plan.before(table), table}:
+        elif parent not in {*plan.before(table), table} and not plan.precedes(table, parent):
             found.append(f"its foreign key {_name(key)} needs `load_after: [{parent}]` in the plan")
         elif parent in present:
             known = _carried(plan, parent, present[parent])

@@ -273,6 +273,10 @@ class Plan(_Strict):
         """The tables that must be loaded before ``table`` (never itself)."""
         return self._before[table]
 
+    def precedes(self, first: str, second: str) -> bool:
+        """Whether ``first`` is loaded before ``second``, for which others may stand between them."""
+        return _leads(self._before, second, first)
+
     @cached_property
     def _before(self) -> dict[str, tuple[str, ...]]:
         found = {}

@@ -15,6 +15,7 @@ from migration.job import Job, step
 from migration.load.casts import cast_for
 from migration.mapping import differences
 from migration.postgres import live, state
+from migration.postgres.compiling import uncompilable
 from migration.postgres.cutover import discard_stale
 from migration.postgres.target import connected, target_metadata
 from migration.sqlite.catalog import read_catalog
@@ -96,7 +97,7 @@ def _cast_faults(job: Job, catalog: Catalog, metadata: sa.MetaData) -> list[str]
     faults = []
     for table in (t for t in catalog.tables if t.name in job.plan.tables):
         plan, target = job.plan.tables[table.name], metadata.tables[job.plan.target_table(table.name)]
-        for column in (c.name for c in table.columns if c.name not in plan.exclude_columns):
+        for column in (c.name for c in table.columns if plan.loads(c.name)):
             place = target.columns.get(plan.target_column(column))
             try:
                 if place is not None:
@@ -135,6 +136,9 @@ def _check_target(connection: psycopg.Connection[Any], job: Job) -> str:
         found.append(
             f'role {role} may not create tables in schema {schema}: GRANT CREATE ON SCHEMA "{schema}" TO "{role}"'
         )
+    if not found and job.plan.models is None:
+        advice = "take it out of the plan, or mend it"
+        found += [f"{fault}; {advice}" for fault in uncompilable(connection, job.plan)]
     if not found:
         found += live.blockers(connection, job)
     if found:

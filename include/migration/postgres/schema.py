@@ -13,6 +13,7 @@ from psycopg import sql
 
 from migration.errors import MigrationError, TargetError, TransientError
 from migration.job import Job, step
+from migration.plan import Plan
 from migration.postgres import state
 from migration.postgres.shape import Shape, ddl, described, digest, expected, path, targets
 from migration.postgres.staging import drop_staging, hold, oids
@@ -123,14 +124,14 @@ def _check_pre_data(wanted: dict[str, Shape], present: dict[str, Shape]) -> None
     found = [
         f"table {table} is missing"
         if table not in present
-        else f"table {table} has {kind} {present[table][kind]} where the models have {shape[kind]}"
+        else f"table {table} has {kind} {present[table][kind]} where the plan has {shape[kind]}"
         for table, shape in wanted.items()
         for kind in ("columns", "sequences")
         if table not in present or present[table][kind] != shape[kind]
     ]
     if found:
         raise TargetError(
-            f"The staged tables are not those of the models any more: {'; '.join(dict.fromkeys(found))}. "
+            f"The staged tables are not those of the plan any more: {'; '.join(dict.fromkeys(found))}. "
             "Clear the create_schema task, downstream included."
         )
 
@@ -222,40 +223,65 @@ def _finish_table(
 def _foreign_keys(connection: psycopg.Connection[Any], job: Job, wanted: dict[str, Shape]) -> list[str]:
     created = []
     present = described(connection, job.staging, list(wanted))
-    for target, shape in wanted.items():
-        known = present[target]["foreign_keys"]
+    for source in job.plan.tables:
+        target = job.plan.target_table(source)
+        shape, known = wanted[target], present[target]["foreign_keys"]
         wrong = [n for n, d in known.items() if shape["foreign_keys"].get(n) != d]
         _drop(connection, job.staging, target, wrong)
         with path(connection, job.staging):
             for name, definition in shape["foreign_keys"].items():
                 if known.get(name) != definition:
-                    _add_constraint(connection, sql.Identifier(job.staging, target), target, name, definition)
+                    table, advice = sql.Identifier(job.staging, target), _settling(job.plan, source, name)
+                    _add_constraint(connection, table, target, name, definition, advice)
                     created.append(name)
     return created
 
 
+def _settling(plan: Plan, source: str, name: str) -> str:
+    """Which loads make a broken foreign key hold."""
+    key = plan.tables[source].foreign_keys.get(name)
+    if key and key.table != source and plan.precedes(source, key.table):
+        # Foreign keys go in a circle.
+        return (
+            f"{key.table} comes after {source}, and its quarantine may hold that row: clear the load task of {source}, "
+            "downstream included."
+        )
+    return "Load both tables again (clear their load tasks, downstream included)."
+
+
 def _add_constraint(
-    connection: psycopg.Connection[Any], table: sql.Identifier, target: str, name: str, definition: str
+    connection: psycopg.Connection[Any],
+    table: sql.Identifier,
+    target: str,
+    name: str,
+    definition: str,
+    advice: str = "",
 ) -> None:
     statement = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} ").format(table, sql.Identifier(name))
-    _make(connection, target, name, definition, statement.as_bytes(connection) + definition.encode())
+    _make(connection, target, name, definition, statement.as_bytes(connection) + definition.encode(), advice)
 
 
-def _make(connection: psycopg.Connection[Any], target: str, name: str, definition: str, statement: bytes) -> None:
+def _make(
+    connection: psycopg.Connection[Any], target: str, name: str, definition: str, statement: bytes, advice: str = ""
+) -> None:
     """Execute what PostgreSQL itself wrote as the definition; TargetError names the row that breaks it."""
     try:
         with connection.transaction():
             connection.execute(statement)
+    except psycopg.errors.ProgramLimitExceeded as error:
+        hash_index = "" if definition.startswith(_REFERABLE) else "declare `method: hash` for it in the plan, or "
+        raise TargetError(
+            f"Table {target}: {name} cannot be made, because a key is too long ({error.diag.message_primary}): "
+            f"{hash_index}take it out of the plan, then clear the table's load task, downstream included."
+        ) from error
     except psycopg.errors.IntegrityError as error:
         detail = error.diag.message_detail or error.diag.message_primary or str(error)
         if isinstance(error, psycopg.errors.CheckViolation):
             detail = f"the row {_breaking(connection, target, definition)} breaks it"
-        advice = ""
-        if isinstance(error, psycopg.errors.ForeignKeyViolation):
-            advice = " Load both tables again (clear their load tasks, downstream included). If it stays:"
+        advice = f" {advice} If it stays:" if advice else ""
         raise TargetError(
             f"Table {target}: {name} {definition} does not hold: {detail[:500].rstrip('.')}.{advice} "
-            "Correct the source and start a new run, or change the models."
+            "Correct the source and start a new run, or change the plan (or its models)."
         ) from error
 
 

@@ -89,6 +89,12 @@ def _described(plan: str) -> sa.MetaData:
     return described_tables(Plan.model_validate_json(plan))
 
 
+def waived(table: sa.Table) -> set[str]:
+    """The names of the foreign keys that rows without a parent may break: those that are NOT VALID."""
+    keys = [key for key in table.foreign_key_constraints if key.dialect_options["postgresql"]["not_valid"]]
+    return {str(key.name) for key in keys if key.name is not None}
+
+
 def in_schema(metadata: sa.MetaData, schema: str, tables: list[str]) -> dict[str, sa.Table]:
     """Copies of ``tables`` that live in ``schema``, foreign keys among them included; by name."""
     copy = sa.MetaData(naming_convention=metadata.naming_convention)

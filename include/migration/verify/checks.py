@@ -12,6 +12,7 @@ from psycopg import sql
 from sqlalchemy.dialects import postgresql
 
 from migration.job import Job
+from migration.postgres.target import waived
 from migration.verify.orphans import Reference, orphans
 from migration.verify.target import Facts
 
@@ -99,12 +100,15 @@ def untouched(staged: Staged, load: Mapping[str, Any]) -> tuple[int, Check]:
     )
 
 
-def references(staged: Staged, enforced: list[Reference]) -> Iterator[Check]:
-    """Orphans: none may break a foreign key; those of a reference that nobody enforces are counted and named."""
+def references(staged: Staged, enforced: list[Reference], free: set[str]) -> Iterator[Check]:
+    """Orphans: none may break a foreign key; those of a reference that nobody enforces, or of a foreign key that is
+    ``free`` to be broken, are counted and named."""
     key = staged.facts.primary_key
     for reference in enforced:
         count, names = orphans(staged.connection, staged.schema, staged.target, key, reference)
-        yield Check(f"foreign key {reference.name}", count == 0, _orphans(count, names, reference.parent))
+        lenient = reference.name in free
+        detail = _orphans(count, names, reference.parent) + (" (NOT VALID: it binds new rows)" if lenient else "")
+        yield Check(f"foreign key {reference.name}", lenient or count == 0, detail)
     plan = staged.job.plan
     chosen = plan.tables[staged.source]
     for declared in chosen.references:
@@ -184,11 +188,13 @@ def constraints(staged: Staged, metadata: sa.MetaData) -> Iterator[Check]:
         not missing,
         f"missing: {', '.join(missing)}" if missing else f"all {len(found)} are there",
     )
-    invalid = [name for name, _, valid in found if not valid]
+    free = waived(table)
+    invalid = [name for name, _, valid in found if not valid and name not in free]
+    binding = f"all but {', '.join(sorted(free))}, declared NOT VALID, hold" if free else "all hold"
     yield Check(
         "constraints validated",
         not invalid,
-        f"not validated: {', '.join(invalid)}" if invalid else "all hold for every row",
+        f"not validated: {', '.join(invalid)}" if invalid else f"{binding} for every row",
     )
     indexes = staged.connection.execute(
         "SELECT c.relname, i.indisvalid AND i.indisready FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"

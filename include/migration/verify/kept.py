@@ -179,7 +179,7 @@ class Keeper:
         kept = {column: Kept(*value) for _, column, *value in entry.kept if column is not None}
         for column, stored in entry.whole.items():
             if column not in kept:
-                if column not in self.plan.exclude_columns:
+                if self.plan.loads(column):
                     self.found.add(
                         entry.name,
                         column,
@@ -217,7 +217,7 @@ class Keeper:
         if not kept.holds(*stored):
             self.found.add(entry.name, column, "changed", shown, kept.shown("kept as the original", self.found))
         policy = self.plan.policy(column, self.job.params.invalid)
-        if action not in (Invalid.NULL, Invalid.ROUND) or policy != action:
+        if policy != action or policy in (Invalid.STOP, Invalid.QUARANTINE):
             self.found.add(entry.name, column, "changed", shown, f"altered ({action}), where the plan says {policy}")
         elif column not in causes:
             self.found.add(
@@ -232,4 +232,4 @@ class Keeper:
 
 
 def _extreme(type_: str, value: Value) -> bool:
-    return type_ == "jsonb" and isinstance(value, str) and is_extreme(value)
+    return type_ in ("json", "jsonb") and isinstance(value, str) and is_extreme(value)

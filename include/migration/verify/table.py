@@ -17,7 +17,7 @@ from migration.errors import PlanError, SourceError, TargetError, VerificationFa
 from migration.job import Job, step
 from migration.postgres import state
 from migration.postgres.staging import hold
-from migration.postgres.target import connected, lock, target_metadata
+from migration.postgres.target import connected, lock, target_metadata, waived
 from migration.sqlite.catalog import read_catalog
 from migration.sqlite.snapshot import open_snapshot, snapshot_path
 from migration.verify import checks
@@ -73,8 +73,10 @@ def _verify(
     source = Source(snapshot, described, columns)
     found = Found(source.encoding)
     expectation = Expectation(source)
+    metadata = target_metadata(job.plan)
     enforced = foreign_keys(connection, staged.facts.oid)
-    keeper = Keeper(connection, job, expectation, enforced, found)
+    free = waived(metadata.tables[staged.target])
+    keeper = Keeper(connection, job, expectation, [r for r in enforced if r.name not in free], found)
     absent = source.skip(keeper.quarantine())
     altered = keeper.altered()
     source_rows = source.count()
@@ -84,7 +86,6 @@ def _verify(
     log.info("verify %s: %d rows of %d columns", table, source_rows, len(columns))
     compared = compare(pairing_for(expectation, target), f"verify {table}", source_rows, held, found)
 
-    metadata = target_metadata(job.plan)
     results = [
         *checks.balance(load, source_rows, held, absent),
         Check(
@@ -94,7 +95,7 @@ def _verify(
         ),
         checks.altered(load, altered),
         untouched,
-        *checks.references(staged, enforced),
+        *checks.references(staged, enforced, free),
         *checks.sequence(staged, metadata, _largest_id(source, staged.facts)),
         *checks.constraints(staged, metadata),
         *checks.unfilled(staged.facts, {c.target for c in columns}),
