@@ -1,0 +1,222 @@
+"""Judges values where SQL cannot: whether a text is valid, which time it writes, what its JSON loses; digits."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+PLAIN, WIDE, NUL, INVALID = range(4)
+"""What :func:`text_kind` says: ASCII, beyond ASCII, valid with a NUL in it, not valid."""
+
+
+def text_kind(data: bytes, encoding: str) -> int:
+    """Whether a text's bytes are valid in the database's encoding, and what of."""
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        return INVALID
+    if "\0" in text:
+        return NUL
+    return PLAIN if text.isascii() else WIDE
+
+
+def utf8_size(data: bytes, encoding: str) -> int:
+    """A text's bytes once it is UTF-8."""
+    return len(data.decode(encoding, "replace").encode())
+
+
+def characters(data: bytes, encoding: str) -> int:
+    """A text's characters, NUL among them, where SQLite's length() ends."""
+    return len(data.decode(encoding, "replace"))
+
+
+def fraction_digits(value: float) -> int:
+    """Digits behind the point of the shortest decimal that is ``value``, which is finite."""
+    return max(-int(Decimal(repr(value)).normalize().as_tuple().exponent), 0)
+
+
+def whole_digits(value: float) -> int:
+    """Digits before the point of the shortest decimal that is ``value``, which is finite: 0 below 1."""
+    return max(Decimal(repr(value)).adjusted() + 1, 0) if value else 0
+
+
+class TimeForm(NamedTuple):
+    """How a text writes an instant; its str() is the to_char() pattern."""
+
+    middle: str = ""
+    """What stands between day and time: a space or T; empty for a day alone."""
+    seconds: bool = False
+    fraction: int = 0
+    """Digits behind the seconds' point."""
+    zone: str = ""
+    """Z, +00:00, +0000 or +00."""
+
+    def __str__(self) -> str:
+        if not self.middle:
+            return "YYYY-MM-DD"
+        clock = "HH24:MI:SS" if self.seconds else "HH24:MI"
+        fraction = {0: "", 3: ".MS", 6: ".US"}.get(self.fraction, f".F{self.fraction}")
+        return "YYYY-MM-DD" + self.middle.replace("T", '"T"') + clock + fraction + _ZONES[self.zone][0]
+
+    @property
+    def characters(self) -> int:
+        """How long a text of this form is."""
+        clock = 9 if self.seconds else 6
+        return 10 + (clock if self.middle else 0) + (self.fraction + 1 if self.fraction else 0) + len(self.zone)
+
+    @property
+    def tail(self) -> str:
+        """A GLOB pattern for what follows the minutes or seconds, of offsets below ten hours."""
+        return "." * (self.fraction > 0) + "[0-9]" * self.fraction + _ZONES[self.zone][1]
+
+
+_ZONES = {
+    "": ("", ""),
+    "Z": ('"Z"', "Z"),
+    "+00:00": ("TZH:TZM", "[-+]0[0-9]:[0-5][0-9]"),
+    "+0000": ("TZHTZM", "[-+]0[0-9][0-5][0-9]"),
+    "+00": ("TZH", "[-+]0[0-9]"),
+}
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)"
+    r"(?:([ T])(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(?:(Z)|([+-])(\d\d)(?:(:?)(\d\d))?)?)?",
+    re.ASCII,
+)
+LONGEST_TIME = 35
+"""Bytes of the longest form: YYYY-MM-DD HH:MM:SS.123456789+00:00."""
+
+
+def time_form(data: bytes, encoding: str) -> TimeForm | None:
+    """The form of a text that is an instant within the years 1 to 9999 of UTC.
+
+    Offsets reach to 15:59, as PostgreSQL's do. No form has leap seconds or the hour 24.
+    """
+    found = _TIME.fullmatch(data.decode(encoding, "replace"))
+    if found is None:
+        return None
+    year, month, day, middle, hour, minute, second, fraction, utc, sign, ahead, colon, minutes = found.groups("")
+    try:
+        instant = datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), 0, UTC)
+        if sign:
+            if int(ahead) > 15 or int(minutes or 0) > 59:
+                return None
+            offset = timedelta(hours=int(ahead), minutes=int(minutes or 0))
+            instant += offset if sign == "-" else -offset
+    except (ValueError, OverflowError):
+        return None
+    zone = utc or ("+00" + colon + "00" * bool(minutes) if sign else "")
+    return TimeForm(middle, bool(second), len(fraction), zone)
+
+
+FITS, LOSSY, NO_JSON = range(3)
+"""What :func:`json_kind` says: jsonb keeps it whole, jsonb does not, not valid as PostgreSQL's json takes it."""
+DEPTH = 500
+"""Levels of nesting that the load takes to jsonb."""
+_ROOM = 10_000
+"""PostgreSQL's own limit (max_stack_depth) lies at some thousand levels."""
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+_SPACE = " \t\n\r"
+
+
+class _Lossy(Exception):
+    """jsonb does not keep everything."""
+
+
+def json_kind(data: bytes, encoding: str) -> int:
+    """How a text crosses into json and jsonb."""
+    return _short_json_kind(data, encoding) if len(data) < 256 else _json_kind(data, encoding)
+
+
+def _json_kind(data: bytes, encoding: str) -> int:
+    try:
+        text = data.decode(encoding)
+        found = _scanned(text, _scan_quickly if len(text) < _LONG_INTEGER else _scan_carefully)
+        if "\\u" in text or text.count("[") + text.count("{") > DEPTH:
+            _walk(found)
+    except (_Lossy, RecursionError):
+        return LOSSY if _is_json(text) else NO_JSON
+    except (ValueError, StopIteration):
+        return NO_JSON
+    return FITS
+
+
+_short_json_kind = lru_cache(4096)(_json_kind)
+
+
+def _scanner(**hooks: Any) -> Callable[[str, int], tuple[Any, int]]:
+    # JSONDecoder.decode() spends more on white space around the value than on a short one itself.
+    scanner: Callable[[str, int], tuple[Any, int]]
+    scanner = vars(json.JSONDecoder(parse_constant=_refuse, **hooks))["scan_once"]
+    return scanner
+
+
+def _scanned(text: str, scan: Callable[[str, int], tuple[Any, int]]) -> Any:
+    """The value that the whole text is; ValueError or StopIteration when it is none."""
+    value, end = scan(text, 0 if text[:1] not in _SPACE else len(text) - len(text.lstrip(_SPACE)))
+    if end != len(text) and text[end:].strip(_SPACE):
+        raise ValueError("something follows the value")
+    return value
+
+
+def _is_json(text: str) -> bool:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _ROOM))
+    try:
+        _scanned(text, _scan_laxly)
+    except (ValueError, StopIteration, RecursionError):
+        return False
+    finally:
+        sys.setrecursionlimit(limit)
+    return True
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Lossy
+    return found
+
+
+def _in_range(text: str) -> str:
+    # https://www.postgresql.org/docs/16/datatype-numeric.html: 131072 digits before and 16383 behind the point.
+    if len(text) > 100 or "e" in text or "E" in text:
+        try:
+            number = Decimal(text)
+        except ArithmeticError as error:
+            raise _Lossy from error
+        if number.adjusted() >= 131_072 or int(number.as_tuple().exponent) < -16_383:
+            raise _Lossy
+    return text
+
+
+def _walk(value: Any) -> None:
+    """_Lossy for what only an escape or many brackets can bring about."""
+    waiting = [(value, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, str) and _UNSTORABLE.search(value):
+            raise _Lossy
+        if isinstance(value, (list, dict)):
+            if depth == DEPTH:
+                raise _Lossy
+            items = [*value, *value.values()] if isinstance(value, dict) else value
+            waiting += [(item, depth + 1) for item in items]
+
+
+_LONG_INTEGER = 4300
+"""Digits from which Python makes no int."""
+_scan_quickly = _scanner(object_pairs_hook=_once_each, parse_float=_in_range)
+_scan_carefully = _scanner(object_pairs_hook=_once_each, parse_float=_in_range, parse_int=_in_range)
+_scan_laxly = _scanner(parse_float=str, parse_int=str)
