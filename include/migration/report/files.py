@@ -80,8 +80,8 @@ def write_files(report: Report, folder: Path) -> tuple[Path, Path]:
     html, facts = folder / "report.html", folder / "report.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(facts, as_json(report))
-        _replace(html, as_html(report))
+        replace_file(facts, as_json(report))
+        replace_file(html, as_html(report))
     except OSError as error:
         raise TransientError(
             f"The report cannot be written to {folder}: {error.strerror}. "
@@ -90,7 +90,8 @@ def write_files(report: Report, folder: Path) -> tuple[Path, Path]:
     return html, facts
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, readable by its owner only: as a whole or not at all. OSError passes through."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

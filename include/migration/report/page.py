@@ -56,6 +56,11 @@ _environment.filters.update(
 )  # fmt: skip
 
 
+def rendered(template: str, **facts: object) -> str:
+    """A page of this folder; every value of the data in it is inert."""
+    return _environment.get_template(template).render(**facts)
+
+
 def _marked(row: Difference) -> list[tuple[str, str, str]]:
     """The snapshot's and the target's value, each as (what is common, what differs, what is common again)."""
     first, second = differing(row)
@@ -71,7 +76,8 @@ def as_html(report: Report) -> str:
     """The page; every value of the data in it is inert."""
     loads, decided = report.loads, verdict(report)
     taken = sum(load.seconds for load in loads)
-    return _environment.get_template("page.html").render(
+    return rendered(
+        "page.html",
         report=report,
         decided=decided,
         remarks=remarks(report),

@@ -73,7 +73,7 @@ def content_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _copy(source: apsw.Connection, path: Path) -> None:
+def copy_database(source: apsw.Connection, path: Path) -> None:
     """Copy the database as of one moment, by SQLite's online backup.
 
     The read transaction pins the moment, so that a busy writer cannot make the backup begin again and again.
@@ -152,7 +152,7 @@ def _take(source: Path, folder: Path) -> Manifest:
     with translated(f"Taking the snapshot of {source}"):
         connection = open_source(source)
         try:
-            _copy(connection, partial)
+            copy_database(connection, partial)
         finally:
             connection.close()
     manifest = _describe(partial, path, source)
@@ -253,7 +253,7 @@ def _changes(source: Path, manifest: Manifest, copy: Path) -> list[str] | None:
     with translated(f"Comparing the source {source} with its snapshot"):
         connection = open_source(source)
         try:
-            _copy(connection, copy)
+            copy_database(connection, copy)
         finally:
             connection.close()
         if content_digest(copy) == manifest.content_digest:

@@ -1,0 +1,405 @@
+"""Drafts the plan of any SQLite database from its catalog and its profile: what goes as what, and what cannot go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from migration.assess.keys import Uses, foreign_keys, keys, uses
+from migration.catalog import Catalog, Column, Table, View
+from migration.derive.findings import Finding, Weight
+from migration.derive.names import Names, names
+from migration.derive.parse import Refused, affinity
+from migration.derive.relations import Relation
+from migration.derive.translate import translate_check, translate_default, translate_generated
+from migration.derive.types import Choice, Place, choose
+from migration.derive.values import Carried
+from migration.derive.views import translate_view
+from migration.plan import ColumnPlan, Plan, RefusedObject, TablePlan, ViewPlan
+from migration.profile import ColumnProfile, Evidence, TableProfile
+
+MOST_COLUMNS = 1600
+"""Of a PostgreSQL table: https://www.postgresql.org/docs/16/limits.html"""
+WIDEST_ROW = 8000
+"""Bytes of a row whose long values lie elsewhere: a page less its headers."""
+
+
+@dataclass
+class Draft:
+    """The plan as it grows, and what was found on the way."""
+
+    catalog: Catalog
+    profiles: Mapping[str, TableProfile]
+    names: Names
+    tables: tuple[Table, ...] = ()
+    """Those that are carried."""
+    choices: dict[tuple[str, str], Choice] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    refused: list[RefusedObject] = field(default_factory=list)
+
+    def columns(self, table: Table) -> dict[str, Carried]:
+        """The columns of a table as translations of its SQL want to know them."""
+        return {
+            c.name: Carried(
+                self.names.columns[table.name, c.name], chosen.type, affinity(c.declared_type), chosen.form, c.collation
+            )
+            for c in table.columns
+            if (chosen := self.choices[table.name, c.name])
+        }
+
+    def refuse(
+        self,
+        kind: str,
+        table: str,
+        name: str,
+        reason: str,
+        source: str,
+        weight: Weight = Weight.DECIDE,
+        of: Evidence | None = None,
+    ) -> None:
+        """Note that something is not carried."""
+        self.refused.append(RefusedObject(kind=kind, name=name, table=table, reason=reason, source=source))
+        rule = f"refused-{kind.replace(' ', '-')}"
+        found = Finding(
+            rule,
+            weight,
+            table,
+            f"{kind} {name}".strip(),
+            f"it cannot be carried: {reason}",
+            "It is left out",
+            "",
+            of or Evidence(),
+        )
+        self.findings.append(found)
+
+    def note(
+        self,
+        rule: str,
+        table: str,
+        place: str,
+        what: str,
+        proposal: str,
+        weight: Weight = Weight.NOTE,
+        instead: str = "",
+        of: Evidence | None = None,
+    ) -> None:
+        """Note anything else."""
+        self.findings.append(Finding(rule, weight, table, place, what, proposal, instead, of or Evidence()))
+
+
+def draft(
+    catalog: Catalog, profiles: Mapping[str, TableProfile], *, name: str, title: str, source: str
+) -> tuple[Plan | None, Draft]:
+    """The plan that is proposed; None when no table can be carried at all."""
+    found = Draft(catalog, profiles, names(catalog))
+    found.tables = tuple(t for t in catalog.tables if _can_go(found, t))
+    _leave_out(found)
+    used = uses(catalog)
+    for table in found.tables:
+        for column in table.columns:
+            found.choices[table.name, column.name] = _choice(found, table, column, used)
+    _follow_parents(found)
+    found.findings += [f for choice in found.choices.values() for f in choice.findings]
+    for rename in found.names.renames:
+        found.note(
+            "name",
+            rename.table,
+            f"{rename.kind} {rename.source}".strip(),
+            rename.reason,
+            f"It is called {rename.target}",
+        )
+    if not found.tables:
+        return None, found
+    tables = {t.name: _table(found, t) for t in found.tables}
+    for table in found.tables:
+        tables[table.name] = tables[table.name].model_copy(update={"foreign_keys": foreign_keys(found, table, tables)})
+    plan = Plan(
+        name=name,
+        title=title,
+        source=source,
+        target=f"{name}_target",
+        tables=tables,
+        exclude_tables=tuple(t.name for t in catalog.tables if t not in found.tables),
+        views=_views(found),
+        refused=tuple(found.refused),
+    )
+    return plan, found
+
+
+def _can_go(found: Draft, table: Table) -> bool:
+    reason = ""
+    if len(table.columns) > MOST_COLUMNS:
+        reason = f"it has {len(table.columns)} columns, and PostgreSQL's tables have at most {MOST_COLUMNS}"
+    elif not table.key:
+        reason = "nothing names its rows, since its columns take the names rowid, _rowid_ and oid"
+    if reason:
+        rows = found.profiles[table.name].rows
+        found.refuse(
+            "table",
+            table.name,
+            "",
+            f"{reason}; it has {rows:,} rows",
+            table.sql,
+            Weight.WORK if rows else Weight.DECIDE,
+        )
+    return not reason
+
+
+def _leave_out(found: Draft) -> None:
+    """Everything of the source that is neither a table nor a view."""
+    for virtual in found.catalog.virtual_tables:
+        shadows = (
+            f"; its module's own tables stay behind with it: {', '.join(virtual.shadows)}" if virtual.shadows else ""
+        )
+        broken = f" ({virtual.error})" if virtual.error else ""
+        found.refuse(
+            "virtual table",
+            "",
+            virtual.name,
+            f"it is a virtual table of the module {virtual.module}{broken}{shadows}",
+            virtual.sql,
+        )
+        for shadow in virtual.shadows:
+            found.refused.append(
+                RefusedObject(
+                    kind="shadow table", name=shadow, reason=f"it belongs to the virtual table {virtual.name}"
+                )
+            )
+        for suspect in virtual.suspects:
+            found.note(
+                "virtual-suspect",
+                suspect,
+                "",
+                f"it may belong to the virtual table {virtual.name}",
+                "It is carried like any table",
+                instead="name it under exclude_tables",
+            )
+    for trigger in found.catalog.triggers:
+        found.refuse(
+            "trigger", trigger.table, trigger.name, "what it does has to be written anew for PostgreSQL", trigger.sql
+        )
+    for kind, name in found.catalog.others:
+        if kind == "internal":
+            found.refused.append(RefusedObject(kind="internal table", name=name, reason="SQLite keeps it for itself"))
+
+
+def _choice(found: Draft, table: Table, column: Column, used: Uses) -> Choice:
+    profile = found.profiles[table.name].column(column.name)
+    if column.name == table.rowid_alias:
+        return Choice("bigint", "the rowid")
+    place = (table.name.lower(), column.name.lower())
+    apple = any(t.name.upper() == "Z_PRIMARYKEY" for t in found.catalog.tables)
+    return choose(Place(table.name, column, profile, place in used.unique, place in used.keyed, apple))
+
+
+def _follow_parents(found: Draft) -> None:
+    """A column without values that refers to another takes the type of that."""
+    by_name = {t.name.lower(): t for t in found.tables}
+    for table in found.tables:
+        own = {c.name.lower(): c.name for c in table.columns}
+        for key in table.foreign_keys:
+            parent = by_name.get(key.parent.lower())
+            theirs = {c.name.lower(): c.name for c in parent.columns} if parent else {}
+            for child, to in zip(key.columns, key.parent_columns, strict=False):
+                if parent and child.lower() in own and to.lower() in theirs:
+                    place = (table.name, own[child.lower()])
+                    wanted = found.choices[parent.name, theirs[to.lower()]]
+                    empty = not found.profiles[table.name].column(place[1]).values
+                    if empty and place[1] != table.rowid_alias and found.choices[place].type != wanted.type:
+                        found.choices[place] = Choice(
+                            wanted.type, f"no values; {parent.name} has this type", wanted.cast, form=wanted.form
+                        )
+
+
+def _table(found: Draft, table: Table) -> TablePlan:
+    profile = found.profiles[table.name]
+    columns = {c.name: _column(found, table, c, profile.column(c.name)) for c in table.columns}
+    width = sum(
+        18 if c.type in ("text", "bytea", "json", "jsonb") or "(" in str(c.type) else 8 for c in columns.values()
+    )
+    if width > WIDEST_ROW:
+        found.note(
+            "row-width",
+            table.name,
+            "",
+            f"its rows could take {width:,} bytes within a page, which holds {WIDEST_ROW:,}",
+            "A row that does not fit stops the load by name",
+            Weight.DECIDE,
+            "exclude columns",
+        )
+    target = found.names.tables[table.name]
+    primary, unique, indexes = keys(found, table)
+    return TablePlan(
+        rename=target if target != table.name else None,
+        rows=profile.rows,
+        columns=columns,
+        primary_key=primary,
+        unique=unique,
+        checks=_checks(found, table),
+        indexes=indexes,
+    )
+
+
+def _column(found: Draft, table: Table, column: Column, profile: ColumnProfile) -> ColumnPlan:
+    chosen, target = found.choices[table.name, column.name], found.names.columns[table.name, column.name]
+    alias = column.name == table.rowid_alias
+    facts: dict[str, Any] = {
+        "rename": target if target != column.name else None,
+        "declared": column.declared_type,
+        "type": chosen.type,
+        "cast": chosen.cast,
+        "invalid": chosen.invalid,
+        "identity": alias,
+        "not_null": alias or (column.not_null and not profile.nulls),
+    }
+    if column.not_null and profile.nulls:
+        found.note(
+            "null-in-not-null",
+            table.name,
+            column.name,
+            "declared NOT NULL, with NULLs",
+            "NOT NULL is not kept",
+            Weight.DECIDE,
+            of=profile.nulls,
+        )
+    if column.generated:
+        facts |= _generated(found, table, column)
+    elif column.default is not None:
+        facts["default"] = _default(found, table, column, chosen)
+    return ColumnPlan(**facts)
+
+
+def _generated(found: Draft, table: Table, column: Column) -> dict[str, Any]:
+    columns = found.columns(table)
+    others = [c.name for c in table.columns if c.generated]
+    text = column.expression or ""
+    sql = (
+        translate_generated(text, columns=columns, target=columns[column.name], generated=others, table=table.name)
+        if text
+        else Refused("its text was not found")
+    )
+    if isinstance(sql, Refused):
+        found.note(
+            "generated",
+            table.name,
+            column.name,
+            f"generated as {text}, which PostgreSQL cannot compute: {sql.reason}",
+            "It becomes a plain column with the values",
+            Weight.DECIDE,
+        )
+        found.refused.append(
+            RefusedObject(kind="generated column", name=column.name, table=table.name, reason=sql.reason, source=text)
+        )
+        return {}
+    _notes(found, "generated", table.name, column.name, sql.notes)
+    if not column.stored:
+        found.note(
+            "generated-virtual",
+            table.name,
+            column.name,
+            "generated VIRTUAL",
+            "It becomes STORED, which every PostgreSQL has",
+        )
+    return {"generated": sql.sql}
+
+
+def _notes(found: Draft, rule: str, table: str, place: str, notes: Iterable[str]) -> None:
+    for note in notes:
+        found.note(f"{rule}-note", table, place, note, "It is carried")
+
+
+def _default(found: Draft, table: Table, column: Column, chosen: Choice) -> str | None:
+    assert column.default is not None
+    sql = translate_default(column.default, affinity(column.declared_type), chosen.type, chosen.form)
+    if isinstance(sql, Refused):
+        found.refuse("default", table.name, column.name, sql.reason, column.default)
+        return None
+    _notes(found, "default", table.name, column.name, sql.notes)
+    return None if sql.sql == "NULL" else sql.sql
+
+
+def _checks(found: Draft, table: Table) -> dict[str, str]:
+    kept = {}
+    violations = found.profiles[table.name].violations
+    for place, check in enumerate(table.checks):
+        name = found.names.checks[table.name, place]
+        broken = violations[place] if place < len(violations) else None
+        if broken:
+            found.refuse("check", table.name, name, f"{broken.count:,} rows break it", check.text, of=broken)
+            continue
+        sql = translate_check(check.text, columns=found.columns(table), table=table.name)
+        if isinstance(sql, Refused):
+            found.refuse("check", table.name, name, sql.reason, check.text)
+        else:
+            kept[name] = sql.sql
+            _notes(found, "check", table.name, name, sql.notes)
+    return kept
+
+
+def _views(found: Draft) -> dict[str, ViewPlan]:
+    """The views in an order in which each needs only those before it."""
+    relations = {t.name: Relation(found.names.tables[t.name], found.columns(t), t.rowid_alias) for t in found.tables}
+    kept: dict[str, ViewPlan] = {}
+    waiting = {v.name: Refused(v.error or "") for v in found.catalog.views}
+    views = {v.name: v for v in found.catalog.views}
+    progress = True
+    while progress:
+        progress = False
+        for view in [views[name] for name in waiting if not views[name].error]:
+            sql = translate_view(view.select, _view_columns(found, view), relations, found.names.tables[view.name])
+            if isinstance(sql, Refused):
+                waiting[view.name] = sql
+                continue
+            del waiting[view.name]
+            relations[view.name] = sql.relation
+            target = found.names.tables[view.name]
+            kept[view.name] = ViewPlan(rename=target if target != view.name else None, create=sql.create)
+            _notes(found, "view", "", f"view {view.name}", sql.notes)
+            progress = True
+    for name, refused in waiting.items():
+        broken = "it does not work in SQLite either: " if views[name].error else ""
+        found.refuse("view", "", name, f"{broken}{refused.reason}", views[name].sql)
+    return kept
+
+
+def _view_columns(found: Draft, view: View) -> dict[str, str]:
+    return {c.name: found.names.columns[view.name, c.name] for c in view.columns}
+
+
+def without(plan: Plan, lacking: Iterable[tuple[str, str, str, str]], found: Draft) -> Plan:
+    """The plan without what PostgreSQL does not compile, each as (kind, table, name, reason)."""
+    tables, views = dict(plan.tables), dict(plan.views)
+    for kind, table, name, reason in lacking:
+        if kind == "view":
+            found.refuse(kind, "", name, reason, views.pop(name).create)
+        elif kind == "table":
+            found.refuse(kind, table, "", reason, found.catalog.table(table).sql, Weight.WORK)
+            del tables[table]
+        else:
+            tables[table], text = _less(tables[table], kind, name)
+            found.refuse(kind, table, name, f"PostgreSQL does not take it: {reason}", text)
+    excluded = (*plan.exclude_tables, *(t for t in plan.tables if t not in tables))
+    return plan.model_copy(
+        update={"tables": tables, "views": views, "exclude_tables": excluded, "refused": tuple(found.refused)}
+    )
+
+
+_PARTS = {"unique constraint": "unique", "check": "checks", "index": "indexes", "foreign key": "foreign_keys"}
+
+
+def _less(table: TablePlan, kind: str, name: str) -> tuple[TablePlan, str]:
+    """The table without one of its objects, and the text of that."""
+    if kind == "primary key":
+        return table.model_copy(
+            update={"primary_key": None}
+        ), f"({', '.join(table.primary_key.columns)})" if table.primary_key else ""
+    if kind in ("default", "generated column"):
+        part = "default" if kind == "default" else "generated"
+        column = table.columns[name]
+        changed = table.columns | {name: column.model_copy(update={part: None})}
+        return table.model_copy(update={"columns": changed}), str(getattr(column, part))
+    part = _PARTS[kind]
+    objects = dict(getattr(table, part))
+    gone = objects.pop(name)
+    return table.model_copy(update={part: objects}), str(gone)
