@@ -213,7 +213,7 @@ class Plan(_Strict):
     source: str
     """The Airflow connection (sqlite) of the database to move, or the absolute path of the file."""
     target: str
-    """The Airflow connection (postgres) of the database to fill."""
+    """The Airflow connection (postgres) of the database to fill; where it is not defined, ``migration_target`` is."""
     live_schema: str = "public"
     tables: dict[str, TablePlan] = Field(min_length=1)
     exclude_tables: tuple[str, ...] = ()
@@ -268,6 +268,9 @@ class Plan(_Strict):
         except CycleError as error:
             raise ValueError(f"load_after goes in a circle: {' → '.join(error.args[1])}") from error
         return self
+
+    def __hash__(self) -> int:
+        return hash((self.name, *self.tables))  # equal plans have equal hashes; pydantic's own cannot take a dict
 
     def before(self, table: str) -> tuple[str, ...]:
         """The tables that must be loaded before ``table`` (never itself)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -26,28 +27,86 @@ SETTINGS = (
 )
 
 
+_kept: ContextVar[dict[str, psycopg.Connection[Any]] | None] = ContextVar("kept connections", default=None)
+
+
+@contextmanager
+def connections_kept() -> Iterator[None]:
+    """Within this block a connection that is done with is wiped and serves again, for many small pieces of work.
+
+    Connecting, three times a table, takes longer than loading an empty one.
+    """
+    kept: dict[str, psycopg.Connection[Any]] = {}
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        for connection in kept.values():
+            connection.close()
+
+
 @contextmanager
 def connected(dsn: str, doing: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
     """A connection for one step, closed at the end; an open transaction is committed, or rolled back on error.
 
     ``doing`` opens the message of any error, e.g. ``"loading table decisions"``. Raises this package's errors only.
     """
-    with (
-        translated(doing),
-        psycopg.connect(
-            dsn,
-            autocommit=autocommit,
-            connect_timeout=CONNECT_SECONDS,
-            options=SETTINGS,
-            application_name=f"migration: {doing}"[:63],
-            client_encoding="UTF8",
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
-            tcp_user_timeout=60_000,
-        ) as connection,
-    ):
-        yield connection
+    kept, name = _kept.get(), f"migration: {doing}"[:63]
+    with translated(doing):
+        connection = (_wiped(kept.pop(dsn, None), name) if kept else None) or _connect(dsn, name)
+        connection.autocommit = autocommit
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            with suppress(psycopg.Error):  # what went wrong before tells more
+                connection.rollback()
+            raise
+        finally:
+            if kept is None or dsn in kept or connection.closed:
+                connection.close()
+            else:
+                kept[dsn] = connection
+
+
+def _connect(dsn: str, name: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        dsn,
+        connect_timeout=CONNECT_SECONDS,
+        options=SETTINGS,
+        application_name=name,
+        client_encoding="UTF8",
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+        tcp_user_timeout=60_000,
+    )
+
+
+def _wiped(connection: psycopg.Connection[Any] | None, name: str) -> psycopg.Connection[Any] | None:
+    """The connection as if it were new; None when it is lost."""
+    if connection is None:
+        return None
+    try:
+        connection.autocommit = True
+        connection.execute("DISCARD ALL")
+        connection.execute("SELECT set_config('application_name', %s, false)", [name])
+    except psycopg.Error:
+        connection.close()
+        return None
+    return connection
+
+
+@contextmanager
+def path(connection: psycopg.Connection[Any], schema: str) -> Iterator[None]:
+    """Within this block, which must lie in a transaction, names without a schema mean those in ``schema``."""
+    row = connection.execute(
+        "SELECT current_setting('search_path'), set_config('search_path', quote_ident(%s), true)", [schema]
+    ).fetchone()
+    assert row is not None
+    yield
+    connection.execute("SELECT set_config('search_path', %s, true)", [row[0]])
 
 
 def lock_key(*parts: str) -> int:
@@ -66,10 +125,13 @@ def lock(connection: psycopg.Connection[Any], what: str, *parts: str, shared: bo
         ) from error
 
 
+_described = lru_cache(maxsize=2)(described_tables)  # each step of each table asks; 0.3 s for 400 tables
+
+
 def target_metadata(plan: Plan) -> sa.MetaData:
     """The tables that the plan's target shall have, not to be changed; PlanError when ``plan.models`` names none."""
     if plan.models is None:
-        return _described(plan.model_dump_json())
+        return _described(plan)
     module, _, attribute = plan.models.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -81,12 +143,6 @@ def target_metadata(plan: Plan) -> sa.MetaData:
     if missing := [plan.target_table(t) for t in plan.tables if plan.target_table(t) not in metadata.tables]:
         raise PlanError(f"Plan {plan.name}: models {plan.models!r} lack table {', '.join(missing)}.")
     return metadata
-
-
-@lru_cache(maxsize=2)
-def _described(plan: str) -> sa.MetaData:
-    # By content: every step of every table asks, with plans that were read anew. 0.3 s for 400 tables.
-    return described_tables(Plan.model_validate_json(plan))
 
 
 def waived(table: sa.Table) -> set[str]:

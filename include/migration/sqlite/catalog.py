@@ -199,8 +199,38 @@ def _table(
     )
 
 
+_known: dict[tuple[Any, ...], Catalog] = {}
+MOST_KNOWN = 4
+
+
 def read_catalog(connection: apsw.Connection) -> Catalog:
-    """The catalog of the open database; apsw errors pass through."""
+    """The catalog of the open database; apsw errors pass through.
+
+    It follows from SQLite's schema table and the sequences alone. Each step of each table asks for it, and parsing
+    hundreds of declarations takes the better part of a second, so the newest catalogs are kept.
+    """
+    schema = connection.execute("SELECT rowid, type, name, tbl_name, sql FROM sqlite_schema").fetchall()
+    sequences = _sequences(connection)
+    key = (*schema, *sequences.items())
+    if key not in _known:
+        catalog = _read(connection, sequences)
+        while len(_known) >= MOST_KNOWN:
+            _known.pop(next(iter(_known)))
+        _known[key] = catalog
+    return _known[key]
+
+
+def _sequences(connection: apsw.Connection) -> dict[str, int]:
+    """The largest id ever used, by table."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'").fetchone():
+        return {}
+    # The application may write anything there; only whole numbers are ids.
+    return dict(
+        connection.execute("SELECT name, max(seq) FROM sqlite_sequence WHERE typeof(seq) = 'integer' GROUP BY name")
+    )
+
+
+def _read(connection: apsw.Connection, sequences: dict[str, int]) -> Catalog:
     listed: list[Any] = connection.execute(
         "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main'"
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
@@ -211,12 +241,6 @@ def read_catalog(connection: apsw.Connection) -> Catalog:
     sources: dict[str, str] = dict(
         connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY rowid")
     )
-    sequences: dict[str, int] = {}
-    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'").fetchone():
-        # The application may write anything there; only whole numbers are ids.
-        sequences = dict(
-            connection.execute("SELECT name, max(seq) FROM sqlite_sequence WHERE typeof(seq) = 'integer' GROUP BY name")
-        )
     virtual = _virtual_tables(connection, listed, sources)
     shadows = {shadow for table in virtual for shadow in table.shadows}
     plain = [row for row in listed if row[1] == "table" and row[0] not in shadows]
