@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from migration.errors import SourceError, VerificationFailed
-from migration.plan import ColumnPlan, TablePlan
+from migration.plan import ColumnPlan, Invalid, TablePlan
 from migration.verify import source as source_module
 from tests.conftest import Server
 from tests.engine.verify_case import Case, Make, cases_of_t, found, numbered, one_database
@@ -199,6 +199,20 @@ class TestOtherKeys:
         case.verify("t")
         case.spoil("t", "UPDATE {} SET k = 'Aaa' WHERE k = 'aaa'")
         assert sorted(found(case)) == [('["Aaa"]', "", "extra"), ('["aaa"]', "", "missing")]
+
+    def test_a_key_that_sqlite_compares_otherwise_than_its_column(self, make: Make) -> None:
+        columns = [sa.Column("k", sa.Text, primary_key=True), sa.Column("v", sa.Numeric(3, 2))]
+        plan = {"t": TablePlan(columns={"v": ColumnPlan(invalid=Invalid.NULL)})}
+        ddl = "CREATE TABLE t (k TEXT COLLATE NOCASE, v, PRIMARY KEY (k COLLATE BINARY)) WITHOUT ROWID"
+        case = make(columns, ddl, tables=plan)
+        rows = [(c * n, i) for i, (c, n) in enumerate((c, n) for c in "aAbBcC" for n in range(1, 60))]
+        case.fill("INSERT INTO t VALUES (?, ?)", [(k, 0.666) for k, _ in rows])
+        case.stage("t", [(k, None) for k, _ in rows], altered=len(rows))
+        for k, _ in rows:
+            case.alter("t", f'["{k}"]', "v", "null", "real", b"0.666")
+        case.verify("t")
+        case.spoil("t", "UPDATE {} SET v = 0.67 WHERE k = 'Bb' OR k = 'BBB'")
+        assert found(case) == [('["BBB"]', "v", "changed")]
 
     def test_names_of_every_kind(self, make: Make) -> None:
         names = ['odd "%s" {} $1', "select", "Ünïcode 記", "ctid", "rowid", "x;--", "a.b", "c0", "k0"]

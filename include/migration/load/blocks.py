@@ -31,6 +31,8 @@ LONG_BYTES = range(4096, 1 << 18)
 """Rows longer than LONG_FACTOR averages, within these bounds, are read singly: blocks stay below 32 MiB."""
 
 _TYPED = {pa.int64(): "0", pa.float64(): "0.0", pa.string(): "''", pa.binary(): "x'00'"}
+_MIXED = {pa.float64(): "REAL", pa.string(): "TEXT"}
+"""As what a column is read whose integers are to arrive as another class."""
 _CLASSES = {"i": "integer", "r": "real", "t": "text", "b": "blob", "n": "null"}
 EXACT_INTEGERS = 2**53
 """Beyond it a double skips integers."""
@@ -72,7 +74,7 @@ class Reading:
         """Each column's value where its storage class passes, NULL otherwise."""
         found = []
         for name, _, cast in self._columns:
-            value = f"CAST({name} AS REAL)" if _mixes(cast) else name
+            value = f"CAST({name} AS {_MIXED[cast.reads]})" if cast.mixes else name
             found.append(f"CASE WHEN typeof({name}) IN ({_classes(cast)}) THEN {value} END")
         return found
 
@@ -83,7 +85,7 @@ class Reading:
         for name, nullable, cast in self._columns:
             null = ", 'null'" if nullable else ""
             guards.append(f"typeof({name}) NOT IN ({_classes(cast)}{null})")
-            if _mixes(cast):
+            if cast.mixes and cast.reads == pa.float64():
                 most = f"BETWEEN -{EXACT_INTEGERS} AND {EXACT_INTEGERS}"
                 guards.append(f"(typeof({name}) = 'integer' AND {name} NOT {most})")
             if cast.reads == pa.string() and self.encoding != "UTF-8":
@@ -102,28 +104,28 @@ class Reading:
     @property
     def by_key(self) -> str:
         """The condition that finds one row by its :func:`key_values`."""
-        texts = [
-            quoted(n) for (n, _), cast in zip(self.map.columns, self.casts, strict=True) if cast.reads == pa.string()
-        ]
+        texts = [name for name, _, cast in self._columns if cast.reads == pa.string()]
         found = []
         for place, name in enumerate(map(quoted, self.keys), 1):
             if name in texts:
-                # '+' keeps 1 and '1' apart in a column without a type. A key can have another collation than
+                # '+' and CASE have no affinity, which keeps 1 and '1' apart. A key can have another collation than
                 # its column: the first condition finds by index where it may, the second tells 'a' from 'A'.
-                text = f"+CAST(?{place} AS TEXT)"
-                found.append(f"{name} IS {text} AND {name} COLLATE BINARY IS {text}")
+                value = f"CASE typeof(?{place}) WHEN 'blob' THEN CAST(?{place} AS TEXT) ELSE ?{place} END"
+                found.append(f"{name} IS {value} AND +{name} COLLATE BINARY IS {value}")
             else:
                 found.append(f"{name} IS ?{place}")
         return " AND ".join(found)
 
+    @property
+    def integer_keys(self) -> list[str]:
+        """The key's columns whose integers are read as text, which alone does not tell 5 from '5'."""
+        columns = zip(self.map.columns, self.casts, strict=True)
+        mixed = {name for (name, _), cast in columns if cast.mixes and cast.reads == pa.string()}
+        return [k for k in self.keys if k in mixed]
+
 
 def _classes(cast: Cast) -> str:
     return ", ".join(f"'{c}'" for c in cast.classes)
-
-
-def _mixes(cast: Cast) -> bool:
-    """Whether the column's integers are read as doubles."""
-    return bool(cast.reads == pa.float64()) and "integer" in cast.classes
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,10 @@ def measure(snapshot: apsw.Connection, reading: Reading) -> Size:
 
 @dataclass(frozen=True)
 class Block:
-    """Columns as their casts read them, the row keys, and which rows are flagged."""
+    """Columns as their casts read them, the row keys, and which rows are flagged.
+
+    A key of integers and text is a struct: the text, and the integer where it was one.
+    """
 
     columns: list[pa.Array]
     keys: list[pa.Array]
@@ -169,20 +174,29 @@ def key_values(keys: list[pa.Array], places: list[int], encoding: str) -> list[t
     columns = []
     for array in keys:
         chosen = array.take(pa.array(places))
-        values = (chosen.cast(pa.binary()) if chosen.type == pa.string() else chosen).to_pylist()
-        if chosen.type == pa.string() and encoding != "UTF-8":
-            values = [v.decode("utf-8", "surrogatepass").encode(encoding, "surrogatepass") for v in values]
-        columns.append(values)
+        if pa.types.is_struct(chosen.type):
+            pairs = zip(*(_key_values(part, encoding) for part in chosen.flatten()), strict=True)
+            columns.append([text if number is None else number for text, number in pairs])
+        else:
+            columns.append(_key_values(chosen, encoding))
     return list(zip(*columns, strict=True))
+
+
+def _key_values(array: pa.Array, encoding: str) -> list[Any]:
+    values: list[Any] = (array.cast(pa.binary()) if array.type == pa.string() else array).to_pylist()
+    if array.type == pa.string() and encoding != "UTF-8":
+        return [v.decode("utf-8", "surrogatepass").encode(encoding, "surrogatepass") for v in values]
+    return values
 
 
 def blocks(path: Path, reading: Reading, size: Size, most_rows: int) -> Iterator[Block]:
     """The table's rows in blocks, without the long ones."""
     names = [n for n, _ in reading.map.columns]
     extra = [k for k in reading.keys if k not in names]  # the rowid; key columns are among the columns
-    types = [c.reads for c in reading.casts] + [pa.int64()] * (len(extra) + 1)
+    integers = [f"CASE typeof({k}) WHEN 'integer' THEN {k} END" for k in map(quoted, reading.integer_keys)]
+    types = [c.reads for c in reading.casts] + [pa.int64()] * (len(extra) + len(integers) + 1)
     first = ", ".join(_TYPED[t] for t in types)
-    chosen = ", ".join([*reading.plain, *map(quoted, extra), f"({reading.flag})"])
+    chosen = ", ".join([*reading.plain, *map(quoted, extra), *integers, f"({reading.flag})"])
     short = f" WHERE {reading.size} <= {size.long}" if size.longest > size.long else ""
     query = f"SELECT {first} UNION ALL SELECT {chosen} FROM {reading.table}{short}"  # noqa: S608 - quoted()
     table = reading.map.source.name
@@ -203,6 +217,8 @@ def blocks(path: Path, reading: Reading, size: Size, most_rows: int) -> Iterator
                 if not len(arrays[0]):
                     continue
                 own = dict(zip([*names, *extra], arrays, strict=False))
+                for key, array in zip(reading.integer_keys, arrays[-1 - len(integers) : -1], strict=True):
+                    own[key] = pa.StructArray.from_arrays([own[key], array], ["text", "integer"])
                 yield Block(arrays[: len(names)], [own[k] for k in reading.keys], arrays[-1])
     except adbc_driver_manager.Error as error:
         raise SourceError(f"Reading table {table} of the snapshot: {error}") from error

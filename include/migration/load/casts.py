@@ -2,19 +2,19 @@
 
 A cast converts a whole Arrow array exactly or raises; the caller bisects to the values at fault. So the
 common case costs a few nanoseconds a value and no value is ever bent to fit. To add a cast: write its
-``convert``, put it into ``_by_type`` or ``BY_NAME``, a line into the type matrix of the tests, and its
-counterpart into ``verify``.
+``convert`` into ``arrays``, put it into ``_by_type`` or ``BY_NAME``, a line into the type matrix of the tests,
+and its counterpart into ``verify``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
@@ -22,18 +22,15 @@ from pgpq import encoders, schema
 from sqlalchemy.dialects import postgresql as pg
 
 from migration.errors import PlanError
-from migration.load.jsontext import fits_jsonb
+from migration.load import arrays
+from migration.load.arrays import FIRST, LAST, Convert, Inexact, fixed
 
-
-class Inexact(ValueError):
-    """Some value of the array has no exact form in the target type."""
-
-
-Convert = Callable[[pa.Array], pa.Array]
 Builder = Callable[[pa.Field], Any]
 Number = Callable[[int | float], int | float | Decimal]
 
+_AT_FAULT = (Inexact, pa.ArrowException, OverflowError, UnicodeEncodeError)
 _TEXT, _INT, _NUMBER = ("text",), ("integer",), ("integer", "real")
+_1970, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -58,18 +55,50 @@ class Cast:
     scale: int | None = None
     """Fractional digits, for casts that can round by declaration."""
 
+    @property
+    def is_text(self) -> bool:
+        """Whether the target takes any text."""
+        return self.target == "text" or self.target.startswith("varchar")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the block reader delivers integers as another class: as doubles, or as their digits."""
+        return "integer" in self.classes and self.reads != pa.int64()
+
     def convert_one(self, value: Any, storage: str) -> Any:
-        """What ``convert`` would give, for rows looked at one by one; Inexact when the value cannot cross."""
+        """What ``convert`` would give, for a value looked at by itself; Inexact when it cannot cross."""
         try:
             if self.number is not None and storage in ("integer", "real"):
                 return pa.scalar(self.number(value), self.sends).as_py()
             if storage not in self.classes:
                 raise Inexact
-            array = pa.array([value], self.reads)
-            converted = self.convert(array)
-            return value if converted is array else converted[0].as_py()
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+            return self._converted([value])[0]
+        except _AT_FAULT as error:
             raise Inexact from error
+
+    def convert_each(self, cells: Sequence[tuple[str, Any]]) -> list[Any]:
+        """:meth:`convert_one` of storage classes and values; ``Inexact`` stands for what cannot cross."""
+        try:
+            plain = iter(self._converted([value for storage, value in cells if storage in self.classes]))
+        except _AT_FAULT:
+            return [self._or_inexact(value, storage) for storage, value in cells]
+        return [
+            next(plain) if storage in self.classes else self._or_inexact(value, storage) for storage, value in cells
+        ]
+
+    def _converted(self, values: list[Any]) -> list[Any]:
+        """Values of ``classes``, converted; like ``convert``, it raises when one of them cannot cross."""
+        if self.mixes and self.reads == pa.string():
+            values = [str(value) for value in values]
+        array = pa.array(values, self.reads)
+        converted = self.convert(array)
+        return values if converted is array else converted.to_pylist()
+
+    def _or_inexact(self, value: Any, storage: str) -> Any:
+        try:
+            return self.convert_one(value, storage)
+        except Inexact:
+            return Inexact
 
     def rounded(self, value: Any) -> Decimal:
         """A number, rounded half away from zero to ``scale``; Inexact when even that does not fit."""
@@ -84,10 +113,6 @@ class Cast:
         return result
 
 
-def _same(array: pa.Array) -> pa.Array:
-    return array
-
-
 def _double(value: int | float) -> float:
     if float(value) != value:
         raise Inexact
@@ -100,153 +125,48 @@ def _whole(value: int | float) -> int:
     return int(value)
 
 
-def _text(array: pa.Array) -> pa.Array:
-    array.validate(full=True)  # UTF-8
-    # PostgreSQL's text has no NUL. Bytes behind a NULL are no value's, so a hit is looked at again.
-    if b"\0" in _bytes(array) and pc.any(pc.match_substring(array, "\0")).as_py():
-        raise Inexact
-    return array
-
-
-def _bytes(array: pa.Array) -> bytes:
-    """The bytes of all texts of the array, of a slice only its own."""
-    _, offsets, data = array.buffers()
-    if data is None or not len(array):
-        return b""
-    own = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-    return memoryview(data)[own[0] : own[-1]].tobytes()
-
-
-def _varchar(length: int) -> Convert:
-    def convert(array: pa.Array) -> pa.Array:
-        array = _text(array)
-        longest = pc.max(pc.utf8_length(array)).as_py()  # code points, which is what varchar(n) counts
-        if longest is not None and longest > length:
-            raise Inexact
-        return array
-
-    return convert
-
-
-def _fixed(value: int | float, scale: int, limit: int) -> int:
-    """The shortest decimal of ``value`` in units of 10**-scale; Inexact unless whole, below ``limit``."""
-    if not math.isfinite(value):
-        raise Inexact
-    number = Decimal(repr(value)).scaleb(scale)
-    if number != number.to_integral_value() or abs(number) >= limit:
-        raise Inexact
-    return int(number)
-
-
-def _all_fixed(array: pa.Array, scale: int, limit: int) -> pa.Array:
-    """:func:`_fixed` of an array of doubles.
-
-    n / 10**scale is the double nearest to that decimal (IEEE 754 division rounds correctly). Below 10**15 no
-    two decimals of one scale share a double, so n is the shortest; above, each value is looked at.
-    """
-    values = array.fill_null(0.0).to_numpy(zero_copy_only=False)
-    with np.errstate(all="ignore"):
-        scaled = np.rint(values * 10.0**scale)
-        certain = np.abs(scaled) < 1e15
-        exact = certain & (scaled / 10.0**scale == values)
-    whole = np.where(exact, scaled, 0).astype(np.int64)
-    if not exact.all():
-        if (certain & ~exact).any():
-            raise Inexact
-        for place in np.flatnonzero(~exact):
-            whole[place] = _fixed(float(values[place]), scale, limit)
-    if (np.abs(whole) >= limit).any():
-        raise Inexact
-    return pa.array(whole, mask=array.is_null().to_numpy(zero_copy_only=False))
-
-
-def _numeric(precision: int, scale: int) -> Convert:
-    def convert(array: pa.Array) -> pa.Array:
-        whole = _all_fixed(array, scale, 10**precision)
-        kind = pa.decimal64(precision, scale)
-        return pa.Array.from_buffers(kind, len(whole), whole.buffers(), whole.null_count)
-
-    return convert
-
-
-_ZONED = r"\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$"
-_UTC = pa.timestamp("us", "UTC")
-# Microseconds of the years 1 to 9999: what four digits of a year and every client of PostgreSQL can say.
-_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
-
-
-def _timestamptz(array: pa.Array) -> pa.Array:
-    """ISO 8601 text, 'T' or a space in the middle, to the microsecond; bare means UTC, as in SQLite."""
-    zoned = pc.match_substring_regex(array, _ZONED)
-    if pc.all(zoned).as_py() is not False:
-        return _within(pc.cast(array, _UTC))
-    bare = _timestamp(pc.if_else(zoned, None, array)).cast(_UTC)
-    if pc.any(zoned).as_py():
-        return pc.coalesce(bare, _within(pc.cast(pc.if_else(zoned, array, None), _UTC)))
-    return bare
-
-
-def _timestamp(array: pa.Array) -> pa.Array:
-    """Arrow's parser refuses 30 February, 24:00 and leap seconds by itself. Hours alone it would take."""
-    if pc.any(pc.equal(pc.binary_length(array), len("YYYY-MM-DD HH"))).as_py():
-        raise Inexact
-    return _within(pc.cast(array, pa.timestamp("us")))
-
-
-def _date(array: pa.Array) -> pa.Array:
-    if pc.any(pc.not_equal(pc.binary_length(array), len("YYYY-MM-DD"))).as_py():
-        raise Inexact
-    dates = pc.cast(array, pa.date32())
-    _within(dates.cast(pa.timestamp("us")))
-    return dates
-
-
-def _within(times: pa.Array) -> pa.Array:
-    bounds = pc.min_max(times.cast(pa.int64())).as_py()
-    if bounds["min"] is not None and not _FIRST <= bounds["min"] <= bounds["max"] <= _LAST:
-        raise Inexact
-    return times
-
-
-def _epoch(scale: int, words: str) -> Cast:
-    """Numbers since 1970, ``scale`` digits short of microseconds; a real is taken as its shortest decimal."""
+def _seconds(scale: int, words: str, origin: datetime = _1970) -> Cast:
+    """Numbers since ``origin``, ``scale`` digits short of microseconds; a real is taken as its shortest decimal."""
+    start = (origin - _1970) // _MICROSECOND
 
     def number(value: int | float) -> int:
-        micros = _fixed(value, scale, 10**18)
-        if not _FIRST <= micros <= _LAST:
+        micros = fixed(value, scale, 10**18) + start
+        if not FIRST <= micros <= LAST:
             raise Inexact
         return micros
 
-    def convert(array: pa.Array) -> pa.Array:
-        return _within(_all_fixed(array, scale, 10**18).cast(_UTC))
-
-    rule = f"{words} since 1970, to the microsecond, within the years 1 to 9999"
-    return Cast("timestamp with time zone", _NUMBER, pa.float64(), _UTC, convert, rule, number)
+    return _instant(_NUMBER, arrays.seconds(scale, start), f"{words} since {origin.year}, to the microsecond", number)
 
 
-def _jsonb(array: pa.Array) -> pa.Array:
-    if not all(value is None or fits_jsonb(value) for value in pc.unique(_text(array)).to_pylist()):
-        raise Inexact
-    return array
+def _ticks(per_microsecond: int, words: str, origin: datetime = _1970) -> Cast:
+    """Integers since ``origin``, so many to a microsecond."""
+    convert = arrays.ticks(per_microsecond, (origin - _1970) // _MICROSECOND)
+    return _instant(_INT, convert, f"integers, {words} since {origin.year}, to the microsecond")
 
 
-def _boolean(array: pa.Array) -> pa.Array:
-    bounds = pc.min_max(array).as_py()
-    if bounds["min"] is not None and (bounds["min"] < 0 or bounds["max"] > 1):
-        raise Inexact
-    return array.cast(pa.bool_())
+def _instant(classes: tuple[str, ...], convert: Convert, words: str, number: Number | None = None) -> Cast:
+    reads = pa.float64() if "real" in classes else pa.int64()
+    rule = f"{words}, within the years 1 to 9999"
+    return Cast("timestamp with time zone", classes, reads, arrays.UTC, convert, rule, number)
+
+
+BY_NAME: dict[str, Cast] = {
+    "epoch_s": _seconds(6, "seconds"),
+    "epoch_ms": _seconds(3, "milliseconds"),
+    "epoch_us": _seconds(0, "microseconds"),
+    "epoch_ns": _ticks(1000, "nanoseconds"),
+    "apple_s": _seconds(6, "seconds", datetime(2001, 1, 1, tzinfo=UTC)),
+    "apple_ns": _ticks(1000, "nanoseconds", datetime(2001, 1, 1, tzinfo=UTC)),
+    "webkit_us": _ticks(1, "microseconds", datetime(1601, 1, 1, tzinfo=UTC)),
+    "julian": _instant(_NUMBER, arrays.julian, "Julian day numbers"),
+}
+"""Casts into ``timestamp with time zone`` that a plan can ask for by name."""
+INTEGER_OR_TEXT = "integer_or_text"
+"""The name of the cast of text and integers into text, where an integer becomes its decimal digits."""
 
 
 def _jsonb_encoder(field: pa.Field) -> Any:
     return encoders.StringEncoderBuilder.new_with_output(field, schema.Jsonb())
-
-
-BY_NAME: dict[str, Cast] = {
-    "epoch_s": _epoch(6, "seconds"),
-    "epoch_ms": _epoch(3, "milliseconds"),
-    "epoch_us": _epoch(0, "microseconds"),
-}
-"""Casts that a plan can ask for by name; all lead to ``timestamp with time zone``."""
 
 
 def _integer(name: str, bits: int, sends: pa.DataType) -> Cast:
@@ -256,11 +176,11 @@ def _integer(name: str, bits: int, sends: pa.DataType) -> Cast:
 
 def _fixed_point(precision: int, scale: int) -> Cast:
     def number(value: int | float) -> Decimal:
-        return Decimal(_fixed(value, scale, 10**precision)).scaleb(-scale)
+        return Decimal(fixed(value, scale, 10**precision)).scaleb(-scale)
 
     name, sends = f"numeric({precision},{scale})", pa.decimal64(precision, scale)
     rule = f"numbers of at most {precision} digits, {scale} of them behind the point"
-    convert = _numeric(precision, scale)
+    convert = arrays.numeric(precision, scale)
     return Cast(name, _NUMBER, pa.float64(), sends, convert, rule, number, scale=scale)
 
 
@@ -287,31 +207,37 @@ def _by_type(kind: sa.types.TypeEngine[Any]) -> Cast | None:
         case sa.Integer():
             return _integer("integer", 32, pa.int32())
         case sa.Boolean():
-            return Cast("boolean", _INT, pa.int64(), pa.bool_(), _boolean, "the integers 0 and 1")
+            return Cast("boolean", _INT, pa.int64(), pa.bool_(), arrays.boolean, "the integers 0 and 1")
         case sa.Float(precision=int(p)) if p <= 24:
             return None  # single precision
         case sa.Float():
-            return Cast("double precision", _NUMBER, pa.float64(), pa.float64(), _same, "numbers of a double", _double)
+            rule = "numbers of a double"
+            return Cast("double precision", _NUMBER, pa.float64(), pa.float64(), arrays.same, rule, _double)
         case sa.Numeric(precision=int(p), scale=int(s)) if 0 <= s <= p <= 18:
             return _fixed_point(p, s)
         case pg.JSONB():
             rule = "valid JSON text without repeated keys, NaN or \\u0000"
-            return _string("jsonb", _jsonb, rule, _jsonb_encoder)
+            return _string("jsonb", arrays.jsonb, rule, _jsonb_encoder)
+        case sa.JSON():
+            # COPY's binary form of json is its text: https://github.com/postgres/postgres/blob/REL_16_0/src/backend/utils/adt/json.c
+            return _string("json", arrays.json, "valid JSON text without NaN or NUL")
         case sa.String(length=int(n)):
             rule = f"valid UTF-8 text of at most {n} characters, without NUL"
-            return _string(f"varchar({n})", _varchar(n), rule)
+            return _string(f"varchar({n})", arrays.varchar(n), rule)
         case sa.String():
-            return _string("text", _text, "valid UTF-8 text without NUL")
+            return _string("text", arrays.text, "valid UTF-8 text without NUL")
         case sa.LargeBinary():
-            return Cast("bytea", ("blob",), pa.binary(), pa.binary(), _same, "blobs")
+            return Cast("bytea", ("blob",), pa.binary(), pa.binary(), arrays.same, "blobs")
         case pg.TIMESTAMP(precision=int(p)) if p < 6:
             return None  # PostgreSQL would round
         case sa.DateTime(timezone=True):
-            return _time("timestamp with time zone", _UTC, _timestamptz, f"{_TIMES}, bare (UTC) or with a zone")
+            return _time(
+                "timestamp with time zone", arrays.UTC, arrays.timestamptz, f"{_TIMES}, bare (UTC) or with a zone"
+            )
         case sa.DateTime():
-            return _time("timestamp", pa.timestamp("us"), _timestamp, f"{_TIMES}, without a zone")
+            return _time("timestamp", pa.timestamp("us"), arrays.timestamp, f"{_TIMES}, without a zone")
         case sa.Date():
-            return _time("date", pa.date32(), _date, "dates as YYYY-MM-DD")
+            return _time("date", pa.date32(), arrays.date, "dates as YYYY-MM-DD")
     return None
 
 
@@ -330,11 +256,17 @@ def cast_for(table: str, column: str, kind: sa.types.TypeEngine[Any], name: str 
 
 def _named(table: str, column: str, kind: sa.types.TypeEngine[Any], name: str) -> Cast:
     cast, implied = BY_NAME.get(name), _by_type(kind)
-    if cast is None:
-        raise PlanError(f"Table {table}, column {column}: there is no cast {name!r}; there are {', '.join(BY_NAME)}.")
-    if implied is None or implied.target != cast.target:
-        raise PlanError(
-            f"Table {table}, column {column}: the cast {name} leads to {cast.target}, "
-            f"and the target's column is {kind!r}."
-        )
-    return cast
+    if name == INTEGER_OR_TEXT:
+        if implied is not None and implied.is_text:
+            return replace(implied, classes=("text", "integer"), rule=f"integers and {implied.rule}")
+        leads = "text and varchar"
+    elif cast is None:
+        known = ", ".join([*BY_NAME, INTEGER_OR_TEXT])
+        raise PlanError(f"Table {table}, column {column}: there is no cast {name!r}; there are {known}.")
+    elif implied is not None and implied.target == cast.target:
+        return cast
+    else:
+        leads = cast.target
+    raise PlanError(
+        f"Table {table}, column {column}: the cast {name} leads to {leads}, and the target's column is {kind!r}."
+    )

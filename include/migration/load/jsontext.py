@@ -1,4 +1,4 @@
-"""Which JSON text jsonb holds without losing any of what it says."""
+"""Which JSON text PostgreSQL's json takes, and which jsonb holds without losing any of what it says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from typing import Any
 DEPTH = 500
 """JSON nested deeper is refused: PostgreSQL's stack and the parser's own end somewhere above."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def fits_json(text: str) -> bool:
+    """Whether ``text`` is strict JSON, which json keeps as it is: repeated keys and every escape included."""
+    try:
+        found = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse, parse_float=str, parse_int=str)
+    except (ValueError, RecursionError):
+        return False
+    return text.count("[") + text.count("{") <= DEPTH or not _deep(found)
 
 
 def fits_jsonb(text: str) -> bool:
@@ -32,6 +41,18 @@ def fits_jsonb(text: str) -> bool:
 
 def _refuse(word: str) -> None:
     raise ValueError(word)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> list[Any]:
+    return [value for _, value in pairs]
+
+
+def _deep(found: Any) -> bool:
+    """Whether there are lists more than DEPTH levels within each other."""
+    level = [found]
+    for _ in range(DEPTH):
+        level = [item for value in level if isinstance(value, list) for item in value]
+    return any(isinstance(value, list) for value in level)
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from migration.load.arrays import Inexact
 from migration.load.blocks import Reading, SourceRow
-from migration.load.casts import Cast, Inexact
+from migration.load.casts import Cast
 from migration.plan import Invalid, TablePlan
+
+Cell = tuple[str, Any]
+"""Storage class and value."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,10 @@ def row_key(key: tuple[tuple[str, Any], ...], encoding: str) -> str:
                 return {"text": value.hex()}
         return {"blob": value.hex()} if storage == "blob" else value
 
-    return json.dumps([plain(s, v) for s, v in key], separators=(",", ":"), ensure_ascii=False)
+    return _as_json([plain(s, v) for s, v in key])
+
+
+_as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def raw_bytes(value: Any) -> bytes | None:
@@ -76,9 +84,36 @@ def shown(value: bytes | None, storage: str, encoding: str, most: int = 80) -> s
     return text + (f"… ({len(value)} bytes)" if len(value) > most else "")
 
 
-def decide(reading: Reading, plan: TablePlan, run_policy: Invalid, row: SourceRow) -> Decision:
-    """Look at one row, value by value."""
-    values: list[Any] = []
+def decide(reading: Reading, plan: TablePlan, run_policy: Invalid, rows: Sequence[SourceRow]) -> list[Decision]:
+    """Look at some rows: each column's values at once, then row by row at what is wrong with them."""
+    columns = [
+        _crossing(cast, [row.values[i] for row in rows], reading.encoding) for i, cast in enumerate(reading.casts)
+    ]
+    return [
+        _decided(reading, plan, run_policy, row, values)
+        for row, values in zip(rows, zip(*columns, strict=True), strict=True)
+    ]
+
+
+def _crossing(cast: Cast, cells: Sequence[Cell], encoding: str) -> list[Any]:
+    """What crosses of each value: None for NULL, Inexact in place of one that cannot."""
+
+    def known(storage: str, value: Any) -> Cell:
+        if storage == "text":
+            try:
+                return storage, value.decode(encoding)
+            except UnicodeDecodeError:
+                return "broken", value
+        return storage, value
+
+    stored = iter(cast.convert_each([known(*cell) for cell in cells if cell[0] != "null"]))
+    return [None if storage == "null" else next(stored) for storage, _ in cells]
+
+
+def _decided(
+    reading: Reading, plan: TablePlan, run_policy: Invalid, row: SourceRow, crossing: tuple[Any, ...]
+) -> Decision:
+    values = list(crossing)
     problems: list[Problem] = []
     orphaned = {
         column: fk
@@ -87,42 +122,62 @@ def decide(reading: Reading, plan: TablePlan, run_policy: Invalid, row: SourceRo
         for column in fk.columns
     }
     columns = zip(reading.map.columns, reading.casts, row.values, strict=True)
-    for (name, target), cast, (storage, raw) in columns:
-        rule = reason = None
-        value: Any = None
+    for place, ((name, target), cast, (storage, raw)) in enumerate(columns):
         if storage == "null":
-            if not target.nullable:
-                rule, reason = "not-null", "the target's column is NOT NULL"
+            if target.nullable:
+                continue
+            rule, reason = "not-null", "the target's column is NOT NULL"
         elif name in orphaned:
             fk = orphaned[name]
             parents = ", ".join(fk.parent_columns)
             rule = "orphan"
             reason = f"foreign key {fk.name}: no row of {fk.parent} has {parents} of this value, or it is quarantined"
+        elif values[place] is Inexact:
+            rule, reason = "inexact", f"{cast.target} takes {cast.rule}; this is {storage}"
         else:
-            try:
-                known = raw.decode(reading.encoding) if storage == "text" else raw
-                value = cast.convert_one(known, storage)
-            except (Inexact, UnicodeDecodeError):
-                rule, reason = "inexact", f"{cast.target} takes {cast.rule}; this is {storage}"
-        if rule and reason:
-            policy = plan.policy(name, run_policy)
-            action, value = _settle(policy, cast, raw, nullable=bool(target.nullable), rule=rule)
-            if action is not policy:
-                reason += f" (policy {policy} does not apply)"
-            problems.append(Problem(name, storage, raw_bytes(raw), rule, reason, action))
-        values.append(value)
-    crosses = all(p.action in (Invalid.NULL, Invalid.ROUND) for p in problems)
-    key = row_key(row.key, reading.encoding)
+            continue
+        policy = plan.policy(name, run_policy)
+        nullable = bool(target.nullable)
+        action, values[place] = _settle(policy, rule, cast, storage, raw, reading.encoding, nullable=nullable)
+        if action is not policy:
+            reason += f" (policy {policy} does not apply)"
+        problems.append(Problem(name, storage, raw_bytes(raw), rule, reason, action))
+    crosses = all(p.action not in (Invalid.STOP, Invalid.QUARANTINE) for p in problems)
+    key = row_key(row.key, reading.encoding) if problems else ""
     return Decision(key, tuple(values) if crosses else None, tuple(problems), () if crosses else row.values)
 
 
-def _settle(policy: Invalid, cast: Cast, raw: Any, *, nullable: bool, rule: str) -> tuple[Invalid, Any]:
-    """The action for a value that cannot cross, and what crosses instead; stop where policy cannot help."""
+def _settle(
+    policy: Invalid, rule: str, cast: Cast, storage: str, raw: Any, encoding: str, *, nullable: bool
+) -> tuple[Invalid, Any]:
+    """The action for a value that cannot cross, and what crosses instead; stop where the policy cannot help."""
     if policy is Invalid.QUARANTINE or (policy is Invalid.NULL and nullable):
         return policy, None
-    if policy is Invalid.ROUND and rule == "inexact":
+    if rule == "inexact":
         try:
-            return policy, cast.rounded(raw)
-        except Inexact:
-            return Invalid.STOP, None
+            return policy, _declared(policy, cast, storage, raw, encoding)
+        except (Inexact, UnicodeDecodeError):
+            pass
     return Invalid.STOP, None
+
+
+def _declared(form: Invalid, cast: Cast, storage: str, raw: Any, encoding: str) -> Any:
+    """The value in the form that the plan declares; Inexact where that is not for it, or does not help."""
+    match form:
+        case Invalid.ROUND:
+            return cast.rounded(raw)
+        case Invalid.STRIP if storage == "text":
+            return cast.convert_one(raw.decode(encoding).replace("\0", ""), storage)
+        case Invalid.TEXT if storage in ("integer", "real") and cast.is_text:
+            return cast.convert_one(repr(raw), "text")
+        case Invalid.BYTES if cast.target == "bytea":
+            return _utf8(raw, encoding) if storage == "text" else raw_bytes(raw)
+    raise Inexact
+
+
+def _utf8(raw: bytes, encoding: str) -> bytes:
+    """A text's bytes in UTF-8; the bytes of one that is not valid in the database's encoding as they are."""
+    try:
+        return raw.decode(encoding).encode()
+    except UnicodeDecodeError:
+        return raw

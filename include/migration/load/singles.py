@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,9 +65,9 @@ def settle(
     settled = Settled()
     table = reading.map.source.name
     plan = job.plan.tables[table]
-    for decided in _groups(
-        _rows(snapshot, reading, size, leftover), lambda row: decide(reading, plan, job.params.invalid, row)
-    ):
+    for group in _groups(_rows(snapshot, reading, size, leftover)):
+        decided = decide(reading, plan, job.params.invalid, group)
+        group.clear()  # its rows may be as large as all the rest
         refused = [(d.key, p) for d in decided for p in d.under(Invalid.STOP)]
         settled.refusals.update((p.column, p.rule) for _, p in refused)
         _name(settled, reading, refused)
@@ -99,13 +99,13 @@ def _rows(snapshot: apsw.Connection, reading: Reading, size: Size, leftover: Lef
         yield from rows(snapshot, reading, reading.by_key, key)
 
 
-def _groups(source: Iterator[SourceRow], decided: Callable[[SourceRow], Decision]) -> Iterator[list[Decision]]:
-    group: list[Decision] = []
+def _groups(source: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
+    group: list[SourceRow] = []
     weight = 0
     for row in source:
         weight += sum(len(v) for _, v in row.values if isinstance(v, bytes))
-        group.append(decided(row))
-        del row  # it may be as large as all the rest
+        group.append(row)
+        del row
         if len(group) >= GROUP_ROWS or weight >= GROUP_BYTES:
             yield group
             group, weight = [], 0

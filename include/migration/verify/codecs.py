@@ -8,13 +8,14 @@ two against each other). What has no exact form becomes the byte FF, which no va
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from psycopg import sql
 
 from migration.errors import PlanError, TargetError
 from migration.verify import values
-from migration.verify.values import PER_SECOND, Reader
+from migration.verify.values import IMPOSSIBLE, UNITS, Canonical, Reader, Value
 
 NULL, SEPARATOR, NOTHING = b"\x1e\x03", b"\x1f\x02", b"\xff"
 """In joined text: what stands for NULL, what stands between values, what stands for a value without exact form.
@@ -46,8 +47,17 @@ class Codec:
     """The storage class whose bytes are the canonical form as they stand; None where there is none."""
     key: sql.SQL | None = None
     """PostgreSQL: the column's value from its canonical form, to find a row by its key; None for no key."""
-    rounded: Reader | None = None
-    """The reader for values that the plan rounds."""
+    forms: Mapping[str, Reader] = field(default_factory=dict)
+    """The readers for values to which the plan gives another form, by the name of the form."""
+
+    def altered(self, form: str, value: Value) -> Canonical:
+        """The canonical form of a value that the plan alters; IMPOSSIBLE where that form is not for it."""
+        match form:
+            case "null":
+                return None
+            case "strip":
+                return self.read(value.replace("\0", "")) if isinstance(value, str) else IMPOSSIBLE
+        return self.forms[form](value) if form in self.forms else IMPOSSIBLE
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ def _integer(bits: int) -> Codec:
         values.integer(bits),
         _cases("WHEN 'integer' THEN {x}"),
         key=sql.SQL("CAST({} AS bigint)"),
-        rounded=values.numeric_rounded(19, 0),
+        forms={"round": values.numeric_rounded(19, 0)},
     )
 
 
@@ -100,6 +110,7 @@ _BYTEA = Codec(
     sized=True,
     verbatim="blob",
     key=sql.SQL("{}"),
+    forms={"bytes": values.as_bytes},
 )
 _DOUBLE = Codec(
     "double precision",
@@ -128,9 +139,19 @@ _JSONB = Codec("jsonb", values.jsonb, _AS_IT_IS, sized=True, recast=sql.SQL("{}:
 _JSON = Codec("json", values.json_verbatim, _AS_IT_IS, sized=True, verbatim="text")
 
 
-def _text(type_: str, length: int | None) -> Codec:
-    key = sql.SQL("CAST({} AS text)")
-    return Codec(type_, values.text(length), _AS_IT_IS, sized=True, verbatim="text", key=key)
+_WITH_DIGITS = "CASE typeof({x}) WHEN 'text' THEN {x} WHEN 'integer' THEN CAST({x} AS TEXT) ELSE x'ff' END"
+
+
+def _text(type_: str, length: int | None, *, integers: bool = False) -> Codec:
+    return Codec(
+        type_,
+        values.integer_or_text(length) if integers else values.text(length),
+        _WITH_DIGITS if integers else _AS_IT_IS,
+        sized=True,
+        verbatim="text",
+        key=sql.SQL("CAST({} AS text)"),
+        forms={"text": values.number_as_text(length)},
+    )
 
 
 def _numeric(precision: int, scale: int) -> Codec:
@@ -148,7 +169,7 @@ def _numeric(precision: int, scale: int) -> Codec:
         values.numeric(precision, scale),
         source,
         key=sql.SQL("CAST({} AS numeric)"),
-        rounded=values.numeric_rounded(precision, scale),
+        forms={"round": values.numeric_rounded(precision, scale)},
     )
 
 
@@ -177,15 +198,20 @@ def _instant(type_: str, zone: str) -> Codec:
     return Codec(type_, values.instant(zone), _cases(text), key=_INSTANT_KEY[zone])
 
 
-def _epoch(type_: str, zone: str, unit: str) -> Codec:
-    per = PER_SECOND[unit]
-    second = f"coalesce(strftime('%Y-%m-%d %H:%M:%S', {{x}} / {per}, 'unixepoch'), x'ff')"
+def _epoch(type_: str, zone: str, name: str) -> Codec:
+    unit = UNITS[name]
+    per = unit.per_second
+    second = f"coalesce(strftime('%Y-%m-%d %H:%M:%S', {{x}} / {per} + {unit.origin}, 'unixepoch'), x'ff')"
     fraction = f"rtrim(printf('%0{len(str(per)) - 1}d', {{x}} % {per}), '0')"
     source = (
         f"WHEN 'integer' THEN CASE WHEN {{x}} % {per} = 0 THEN {second} || '{zone}'"
         f" WHEN {{x}} > 0 THEN {second} || '.' || {fraction} || '{zone}' ELSE {{read}}({{x}}) END"
     )
     return Codec(type_, values.epoch(unit, zone), _cases(source), key=_INSTANT_KEY[zone])
+
+
+def _julian(type_: str, zone: str) -> Codec:
+    return Codec(type_, values.julian(zone), "{read}({x})", key=_INSTANT_KEY[zone])
 
 
 _PLAIN = {
@@ -210,19 +236,14 @@ def codec_for(column: str, type_name: str, modifier: int, written: str, cast: st
     ``cast`` the cast that the plan names. TargetError for a type whose values cannot be compared exactly.
     """
     if cast is not None:
-        if cast not in PER_SECOND or type_name not in _ZONES:
-            raise PlanError(
-                f"Column {column}: verification knows no cast {cast!r} into {written}. It knows "
-                f"{', '.join(PER_SECOND)} into timestamps."
-            )
-        return _epoch(written, _ZONES[type_name], cast)
+        return _codec_of_cast(column, type_name, modifier, written, cast)
     match type_name:
         case name if name in _PLAIN:
             return _PLAIN[name]
         case name if name in _ZONES:
             return _instant(written, _ZONES[name])
         case "varchar":
-            return _text(written, modifier - 4 if modifier >= 4 else None)
+            return _text(written, _length(modifier))
         case "numeric" if modifier < 4:
             return _NUMERIC
         case "numeric":
@@ -232,3 +253,22 @@ def codec_for(column: str, type_name: str, modifier: int, written: str, cast: st
         f"Column {column} has type {written}, whose values verification cannot compare exactly. Declare another type "
         "for it in the plan's models (text, double precision or numeric hold the same values), or exclude the column."
     )
+
+
+def _codec_of_cast(column: str, type_name: str, modifier: int, written: str, cast: str) -> Codec:
+    match cast:
+        case "integer_or_text" if type_name in ("text", "varchar"):
+            return _text(written, _length(modifier), integers=True)
+        case "julian" if type_name in _ZONES:
+            return _julian(written, _ZONES[type_name])
+        case _ if cast in UNITS and type_name in _ZONES:
+            return _epoch(written, _ZONES[type_name], cast)
+    raise PlanError(
+        f"Column {column}: verification knows no cast {cast!r} into {written}. It knows "
+        f"{', '.join(UNITS)} and julian into timestamps, integer_or_text into text and varchar."
+    )
+
+
+def _length(modifier: int) -> int | None:
+    """The n of varchar(n), from atttypmod."""
+    return modifier - 4 if modifier >= 4 else None

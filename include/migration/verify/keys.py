@@ -31,7 +31,10 @@ def row_key(key: Iterable[Any], encoding: str = "utf-8") -> str:
             return {"blob": value.hex()}
         return {"real": repr(value)} if isinstance(value, float) else value
 
-    return json.dumps([plain(v) for v in key], separators=(",", ":"), ensure_ascii=False)
+    return _as_json([plain(v) for v in key])
+
+
+_as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def key_values(text: str, encoding: str) -> Key:

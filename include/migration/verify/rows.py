@@ -23,7 +23,7 @@ class Expectation:
         self.altered = False
 
     def alter(self, key: str, column: str, action: str) -> None:
-        """Expect the value of that row and source column in the declared form: null or round."""
+        """Expect the value of that row and source column in the form that the plan declares: null, round and so on."""
         memory = self.source.snapshot
         if not self.altered:
             memory.execute("DROP TABLE IF EXISTS temp.verify_altered")
@@ -45,8 +45,7 @@ class Expectation:
             changes = dict(listed)
             for i, column in enumerate(columns):
                 if (action := changes.get(column.source)) is not None:
-                    rounded = column.codec.rounded
-                    found[i] = rounded(row.stored[i][1]) if action == "round" and rounded else None
+                    found[i] = column.codec.altered(action, self.source.value(*row.stored[i]))
         return tuple(found)
 
     def name(self, row: SourceRow) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import apsw
@@ -51,6 +52,11 @@ class Source:
         self.snapshot, self.table, self.columns = snapshot, table, tuple(columns)
         self.name = quoted(table.name)
         self.keys = tuple(map(quoted, table.key))
+        collations = {k.column: k.collation for i in table.indexes if i.origin == "pk" for k in i.keys}
+        self._ordered = [
+            f"{quoted(k)} COLLATE {quoted(collations[k])}" if k in collations else quoted(k) for k in table.key
+        ]
+        """The key's columns as the key itself compares them, which may be otherwise than the columns do."""
         names = {"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
         self.encoding = names.get(self.one("PRAGMA encoding")[0], "utf-8")
         self.skips = False
@@ -103,14 +109,14 @@ class Source:
         for operator, key in ((">", after), ("<=", last)):
             if key is not None:
                 marks, values = bound(key)
-                conditions.append(f"({', '.join(self.keys)}) {operator} ({', '.join(marks)})")
+                conditions.append(f"({', '.join(self._ordered)}) {operator} ({', '.join(marks)})")
                 bindings += values
         if self.skips:
             # The unary + keeps the column's affinity out of the comparison, else the index would not serve.
             same = " AND ".join(f"s.k{i} = +t.{k}" for i, k in enumerate(self.keys))
             conditions.append(statement("NOT EXISTS (SELECT 1 FROM temp.verify_skipped AS s WHERE", same, ")"))
         where = "WHERE " + " AND ".join(conditions) if conditions else ""
-        order = "ORDER BY " + ", ".join(self.keys) if ordered else ""
+        order = "ORDER BY " + ", ".join(self._ordered) if ordered else ""
         return statement("FROM", self.name, "AS t NOT INDEXED", where, order), bindings
 
     def blocks(self) -> Iterator[Block]:
@@ -134,7 +140,7 @@ class Source:
                 continue
             last: Key = (rowid,)
             if rowid is None:
-                query = statement("SELECT", _raw(self.keys), chosen, "LIMIT 1 OFFSET ?")
+                query = statement("SELECT", _raw(self.keys, ()), chosen, "LIMIT 1 OFFSET ?")
                 last = stored_key(self.one(query, [*bindings, rows - 1]))
             yield Block(after, last, rows, octets)
             after = last
@@ -151,7 +157,7 @@ class Source:
         if len(key) != len(self.keys):
             return None
         marks, bindings = bound(key)
-        same = " AND ".join(f"{k} = {m}" for k, m in zip(self.keys, marks, strict=True))
+        same = " AND ".join(f"{k} = {m}" for k, m in zip(self._ordered, marks, strict=True))
         return next(self._rows(columns, statement("FROM", self.name, "WHERE", same), bindings), None)
 
     def _rows(self, columns: Sequence[str], chosen: str, bindings: Sequence[Any]) -> Iterator[SourceRow]:
@@ -159,8 +165,7 @@ class Source:
         split = 2 * len(self.keys)
         cursors = []
         for start in range(0, len(columns), GROUP):
-            group = map(quoted, columns[start : start + GROUP])
-            query = statement("SELECT", _raw([*self.keys, *group]), chosen)
+            query = statement("SELECT", _raw(self.keys, tuple(columns[start : start + GROUP])), chosen)
             cursors.append(self.snapshot.execute(query, bindings))
         for parts in zip(*cursors, strict=True):
             pairs = (zip(part[split::2], part[split + 1 :: 2], strict=True) for part in parts)
@@ -176,9 +181,11 @@ class Source:
             return Broken(stored)
 
 
-def _raw(columns: Iterable[str]) -> str:
-    """The storage class and the value of each column, text as its bytes."""
-    return ", ".join(f"typeof({c}), CASE typeof({c}) WHEN 'text' THEN CAST({c} AS BLOB) ELSE {c} END" for c in columns)
+@lru_cache(64)  # rows found by key ask for the same columns time and again
+def _raw(keys: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    """The storage class and the value of each key (quoted) and column, text as its bytes."""
+    names = [*keys, *map(quoted, columns)]
+    return ", ".join(f"typeof({n}), CASE typeof({n}) WHEN 'text' THEN CAST({n} AS BLOB) ELSE {n} END" for n in names)
 
 
 def _as_function(read: Reader) -> Callable[[Any], Any]:

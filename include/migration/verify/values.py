@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation
 from enum import Enum
+from fractions import Fraction
 from typing import Any, Final
 
 from migration.verify.jsonb import NotJsonb, jsonb_text
@@ -63,9 +64,33 @@ def text(length: int | None) -> Reader:
     return read
 
 
+def integer_or_text(length: int | None) -> Reader:
+    """Text as it is, and an integer as its decimal digits."""
+    of_text = text(length)
+    return lambda value: of_text(str(value) if isinstance(value, int) else value)
+
+
+def number_as_text(length: int | None) -> Reader:
+    """A number by declaration as its shortest exact decimal text."""
+    of_text = text(length)
+    return lambda value: of_text(repr(value)) if isinstance(value, (int, float)) else IMPOSSIBLE
+
+
 def blob(value: Value) -> Canonical:
     """A blob, as it is."""
     return value if isinstance(value, bytes) else IMPOSSIBLE
+
+
+def as_bytes(value: Value) -> Canonical:
+    """A text or number by declaration as the UTF-8 bytes of its text; text that is not valid as the bytes it has."""
+    match value:
+        case str():
+            return value.encode()
+        case int() | float():
+            return repr(value).encode()
+        case Broken():
+            return value.raw
+    return IMPOSSIBLE
 
 
 def double(value: Value) -> Canonical:
@@ -199,18 +224,54 @@ def _printed(moment: datetime, zone: str) -> str:
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - all arithmetic here is UTC, without zones
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds: the years 1 to 9999
-PER_SECOND = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000}
 
 
-def epoch(unit: str, zone: str) -> Reader:
-    """An instant counted from 1970, when it is exact to the microsecond and within the years 1 to 9999."""
-    factor = 1_000_000 // PER_SECOND[unit]
+@dataclass(frozen=True)
+class Unit:
+    """How a column of numbers counts time."""
+
+    per_second: int
+    origin: int = 0
+    """Where it begins, in seconds since 1970."""
+    reals: bool = True
+    """Whether a REAL is such a number as well."""
+
+
+UNITS = {
+    "epoch_s": Unit(1),
+    "epoch_ms": Unit(1_000),
+    "epoch_us": Unit(1_000_000),
+    "epoch_ns": Unit(1_000_000_000, reals=False),
+    "apple_s": Unit(1, 978_307_200),
+    "apple_ns": Unit(1_000_000_000, 978_307_200, reals=False),
+    "webkit_us": Unit(1_000_000, -11_644_473_600, reals=False),
+}
+"""The units by the names of their casts."""
+
+
+def epoch(unit: Unit, zone: str) -> Reader:
+    """An instant counted in a unit, when it is exact to the microsecond and within the years 1 to 9999."""
 
     def read(value: Value) -> Canonical:
         number = _decimal(value)
-        if number is None or not _FIRST <= (micros := number * factor) <= _LAST or micros % 1:
+        if number is None or (isinstance(value, float) and not unit.reals):
+            return IMPOSSIBLE
+        micros = number * 1_000_000 / unit.per_second + unit.origin * 1_000_000
+        if not _FIRST <= micros <= _LAST or micros % 1:
             return IMPOSSIBLE
         return _printed(_EPOCH + timedelta(microseconds=int(micros)), zone)
+
+    return read
+
+
+def julian(zone: str) -> Reader:
+    """A Julian day number as the microsecond nearest to it (half to even), within the years 1 to 9999."""
+
+    def read(value: Value) -> Canonical:
+        if not isinstance(value, (int, float)) or not 1_721_425.5 <= value < 5_373_484.5:
+            return IMPOSSIBLE
+        micros = round((Fraction(value) - Fraction(4_881_175, 2)) * 86_400_000_000)
+        return _printed(_EPOCH + timedelta(microseconds=micros), zone)
 
     return read
 

@@ -1,0 +1,204 @@
+"""Converts whole Arrow arrays exactly, or raises: what the casts are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migration.load.jsontext import fits_json, fits_jsonb
+
+
+class Inexact(ValueError):
+    """Some value of the array has no exact form in the target type."""
+
+
+Convert = Callable[[pa.Array], pa.Array]
+
+
+def same(array: pa.Array) -> pa.Array:
+    """As it is."""
+    return array
+
+
+def text(array: pa.Array) -> pa.Array:
+    """Valid UTF-8 without NUL."""
+    array.validate(full=True)  # UTF-8
+    # PostgreSQL's text has no NUL. Bytes behind a NULL are no value's, so a hit is looked at again.
+    if b"\0" in _bytes(array) and pc.any(pc.match_substring(array, "\0")).as_py():
+        raise Inexact
+    return array
+
+
+def _bytes(array: pa.Array) -> bytes:
+    """The bytes of all texts of the array, of a slice only its own."""
+    _, offsets, data = array.buffers()
+    if data is None or not len(array):
+        return b""
+    own = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+    return memoryview(data)[own[0] : own[-1]].tobytes()
+
+
+def varchar(length: int) -> Convert:
+    """Text of at most ``length`` code points, which is what varchar(n) counts."""
+
+    def convert(array: pa.Array) -> pa.Array:
+        array = text(array)
+        longest = pc.max(pc.utf8_length(array)).as_py()
+        if longest is not None and longest > length:
+            raise Inexact
+        return array
+
+    return convert
+
+
+def documents(fits: Callable[[str], bool]) -> Convert:
+    """JSON text that ``fits``."""
+
+    def convert(array: pa.Array) -> pa.Array:
+        if not all(value is None or fits(value) for value in pc.unique(text(array)).to_pylist()):
+            raise Inexact
+        return array
+
+    return convert
+
+
+json, jsonb = documents(fits_json), documents(fits_jsonb)
+
+
+def boolean(array: pa.Array) -> pa.Array:
+    """The integers 0 and 1."""
+    bounds = pc.min_max(array).as_py()
+    if bounds["min"] is not None and (bounds["min"] < 0 or bounds["max"] > 1):
+        raise Inexact
+    return array.cast(pa.bool_())
+
+
+def fixed(value: int | float, scale: int, limit: int) -> int:
+    """The shortest decimal of ``value`` in units of 10**-scale; Inexact unless whole, below ``limit``."""
+    if not math.isfinite(value):
+        raise Inexact
+    number = Decimal(repr(value)).scaleb(scale)
+    if number != number.to_integral_value() or abs(number) >= limit:
+        raise Inexact
+    return int(number)
+
+
+def all_fixed(array: pa.Array, scale: int, limit: int) -> pa.Array:
+    """:func:`fixed` of an array of doubles.
+
+    n / 10**scale is the double nearest to that decimal (IEEE 754 division rounds correctly). Below 10**15 no
+    two decimals of one scale share a double, so n is the shortest; above, each value is looked at.
+    """
+    values = array.fill_null(0.0).to_numpy(zero_copy_only=False)
+    with np.errstate(all="ignore"):
+        scaled = np.rint(values * 10.0**scale)
+        certain = np.abs(scaled) < 1e15
+        exact = certain & (scaled / 10.0**scale == values)
+    whole = np.where(exact, scaled, 0).astype(np.int64)
+    if not exact.all():
+        if (certain & ~exact).any():
+            raise Inexact
+        for place in np.flatnonzero(~exact):
+            whole[place] = fixed(float(values[place]), scale, limit)
+    if (np.abs(whole) >= limit).any():
+        raise Inexact
+    return _with_nulls(whole, array)
+
+
+def _with_nulls(values: np.ndarray, array: pa.Array) -> pa.Array:
+    """The values as an array, NULL where ``array`` is."""
+    return pa.array(values, mask=array.is_null().to_numpy(zero_copy_only=False))
+
+
+def numeric(precision: int, scale: int) -> Convert:
+    """Doubles whose shortest decimals numeric(precision, scale) holds."""
+
+    def convert(array: pa.Array) -> pa.Array:
+        whole = all_fixed(array, scale, 10**precision)
+        kind = pa.decimal64(precision, scale)
+        return pa.Array.from_buffers(kind, len(whole), whole.buffers(), whole.null_count)
+
+    return convert
+
+
+UTC = pa.timestamp("us", "UTC")
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Microseconds of the years 1 to 9999: what four digits of a year and every client of PostgreSQL can say."""
+_ZONED = r"\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$"
+
+
+def timestamptz(array: pa.Array) -> pa.Array:
+    """ISO 8601 text, 'T' or a space in the middle, to the microsecond; bare means UTC, as in SQLite."""
+    zoned = pc.match_substring_regex(array, _ZONED)
+    if pc.all(zoned).as_py() is not False:
+        return _within(pc.cast(array, UTC))
+    bare = timestamp(pc.if_else(zoned, None, array)).cast(UTC)
+    if pc.any(zoned).as_py():
+        return pc.coalesce(bare, _within(pc.cast(pc.if_else(zoned, array, None), UTC)))
+    return bare
+
+
+def timestamp(array: pa.Array) -> pa.Array:
+    """Arrow's parser refuses 30 February, 24:00 and leap seconds by itself. Hours alone it would take."""
+    if pc.any(pc.equal(pc.binary_length(array), len("YYYY-MM-DD HH"))).as_py():
+        raise Inexact
+    return _within(pc.cast(array, pa.timestamp("us")))
+
+
+def date(array: pa.Array) -> pa.Array:
+    """YYYY-MM-DD."""
+    if pc.any(pc.not_equal(pc.binary_length(array), len("YYYY-MM-DD"))).as_py():
+        raise Inexact
+    dates = pc.cast(array, pa.date32())
+    _within(dates.cast(pa.timestamp("us")))
+    return dates
+
+
+def _within(times: pa.Array) -> pa.Array:
+    bounds = pc.min_max(times.cast(pa.int64())).as_py()
+    if bounds["min"] is not None and not FIRST <= bounds["min"] <= bounds["max"] <= LAST:
+        raise Inexact
+    return times
+
+
+def seconds(scale: int, origin: int) -> Convert:
+    """Doubles that count from ``origin`` (microseconds since 1970), ``scale`` digits short of microseconds."""
+
+    def convert(array: pa.Array) -> pa.Array:
+        return _within(pc.add(all_fixed(array, scale, 10**18), origin).cast(UTC))
+
+    return convert
+
+
+def ticks(per_microsecond: int, origin: int) -> Convert:
+    """Integers that count so many to a microsecond, from ``origin`` (microseconds since 1970)."""
+
+    def convert(array: pa.Array) -> pa.Array:
+        micros = pc.divide(array, per_microsecond)
+        if pc.any(pc.not_equal(pc.multiply(micros, per_microsecond), array)).as_py():
+            raise Inexact
+        return _within(pc.add_checked(micros, origin).cast(UTC))
+
+    return convert
+
+
+def julian(array: pa.Array) -> pa.Array:
+    """Julian day numbers, each the microsecond nearest to it (half to even).
+
+    All is exact: within the years 1 to 9999 a double counts in 2**-32 days, of which 2**19 are 10,546,875
+    microseconds. They are 20 to 80 microseconds long, so no two doubles meet, and each is found back.
+    """
+    days = array.fill_null(2_440_587.5).to_numpy(zero_copy_only=False)
+    if not ((days >= 1_721_425.5) & (days < 5_373_484.5)).all():
+        raise Inexact
+    whole = np.floor(days)
+    parts = ((days - whole) * 2.0**32).astype(np.int64) * 10_546_875
+    micros, rest = parts >> 19, parts & (2**19 - 1)
+    micros += (rest > 2**18) | ((rest == 2**18) & (micros & 1 == 1))
+    since_1970 = whole.astype(np.int64) * 86_400_000_000 - 210_866_760_000_000_000 + micros
+    return _with_nulls(since_1970, array).cast(UTC)
