@@ -75,6 +75,7 @@ class _Found:
     column: Column
     x: str
     """The column's name, quoted."""
+    rows: int
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_CLASSES, 0))
     facts: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, str] = field(default_factory=dict)
@@ -90,12 +91,12 @@ class _Found:
         return f"typeof({self.x}) = '{kind}'"
 
     def among(self, kind: str, condition: str) -> str:
-        """SQL: a condition about the values of a storage class alone."""
-        return f"{self.of(kind)} AND ({condition.format(x=self.x)})"
+        """SQL: a condition about the values of a storage class alone, which sees no others: AND has no order."""
+        return f"CASE WHEN {self.of(kind)} THEN {condition.format(x=self.x)} END"
 
     def only(self, kind: str) -> str:
-        """SQL behind an aggregate that shall see one storage class; nothing where there is no other."""
-        return "" if self.counts[kind] == self.values else f" FILTER (WHERE {self.of(kind)})"
+        """SQL behind an aggregate that shall see one storage class; nothing where there is no other and no NULL."""
+        return "" if self.counts[kind] == self.rows else f" FILTER (WHERE {self.of(kind)})"
 
 
 def profile_table(connection: apsw.Connection, catalog: Catalog, table: Table) -> TableProfile:
@@ -105,28 +106,17 @@ def profile_table(connection: apsw.Connection, catalog: Catalog, table: Table) -
     matters. Bounded memory, of long values a few at a time. The connection keeps functions of names with ``profile_``.
     """
     with connection:
-        profile = _read(Scan(connection, table), catalog)
-    return profile
-
-
-def _read(scan: Scan, catalog: Catalog) -> TableProfile:
-    rows = int(scan.ask({"rows": "count(*)"})["rows"])
-    columns = [_Found(c, quoted(c.name)) for c in scan.table.columns]
-    readable = [found for found in columns if _is_readable(scan, found)]
-    _count_classes(scan, rows, readable)
-    _ask_classes(scan, readable)
-    _judge_numbers(scan, readable)
-    _judge_texts(scan, [found for found in readable if found.counts["text"]])
-    profiles = {found.column.name: _profile(scan, rows, found) for found in columns}
-    return TableProfile(
-        scan.table.name,
-        rows,
-        sum(map(_bytes, columns)),
-        tuple(profiles.values()),
-        orphans(scan, catalog, profiles),
-        violations(scan),
-        index_bytes(scan, profiles),
-    )
+        scan = Scan(connection, table)
+        rows = int(scan.ask({"rows": "count(*)"})["rows"])
+        columns = [_Found(c, quoted(c.name), rows) for c in table.columns]
+        readable = [found for found in columns if _is_readable(scan, found)]
+        _count_classes(scan, readable)
+        _ask_classes(scan, readable)
+        _judge_numbers(scan, readable)
+        _judge_texts(scan, [found for found in readable if found.counts["text"]])
+        profiles = {found.column.name: _profile(scan, found) for found in columns}
+        kept = orphans(scan, catalog, profiles), violations(scan), index_bytes(scan, profiles)
+    return TableProfile(table.name, rows, sum(map(_bytes, columns)), tuple(profiles.values()), *kept)
 
 
 def _is_readable(scan: Scan, found: _Found) -> bool:
@@ -139,14 +129,14 @@ def _is_readable(scan: Scan, found: _Found) -> bool:
     return found.unreadable is None
 
 
-def _count_classes(scan: Scan, rows: int, columns: list[_Found]) -> None:
+def _count_classes(scan: Scan, columns: list[_Found]) -> None:
     """Count the storage classes; of a column that has only the one expected, this costs half."""
     expected = _expected_classes(scan, columns)
     alias = scan.table.rowid_alias
     questions: dict[tuple[int, str], str] = {}
     for i, found in enumerate(columns):
         if found.column.name == alias:
-            found.counts["integer"] = rows
+            found.counts["integer"] = found.rows
         else:
             questions[i, "values"] = f"count({found.x})"
             questions[i, expected[i]] = f"count(*) FILTER (WHERE {found.of(expected[i])})"
@@ -298,13 +288,15 @@ def _judge_times(scan: Scan, found: _Found) -> None:
     usual = [form for form, _ in forms.most_common(2)]
     known = [_is_of_form(scan, found.x, form) for form in usual]
     cases = " ".join(f"WHEN {is_form} THEN {weight}" for is_form, weight in zip(known, (1, _HIGH), strict=False))
-    question = f"sum(CASE {cases} ELSE profile_tally({value}) END){found.only('text')}"
+    question = f"sum(CASE {cases} ELSE profile_tally({value}) END) FILTER (WHERE {found.of('text')})"
     both = divmod(scan.ask({"usual": question})["usual"], _HIGH)
     counts.update(dict(zip(usual, reversed(both), strict=False)))
     found.facts["no_times"] = counts.pop(None, 0)
     found.facts["times"] = {str(form): count for form, count in counts.most_common() if form and count}
-    neither = " AND ".join(f"NOT ({is_form})" for is_form in known)
-    found.conditions["no_times"] = f"{found.of('text')} AND {neither} AND profile_no_time({value})"
+    cases = " ".join(f"WHEN {is_form} THEN FALSE" for is_form in known)
+    found.conditions["no_times"] = (
+        f"CASE WHEN {found.of('text')} THEN CASE {cases} ELSE profile_no_time({value}) END END"
+    )
 
 
 def _is_of_form(scan: Scan, x: str, form: judging.TimeForm) -> str:
@@ -325,7 +317,7 @@ def _is_of_form(scan: Scan, x: str, form: judging.TimeForm) -> str:
     return " AND ".join(terms)
 
 
-def _profile(scan: Scan, rows: int, found: _Found) -> ColumnProfile:
+def _profile(scan: Scan, found: _Found) -> ColumnProfile:
     facts, counts = found.facts, found.counts
     if found.unreadable is not None:
         return ColumnProfile(found.column.name, unreadable=found.unreadable)
@@ -339,7 +331,7 @@ def _profile(scan: Scan, rows: int, found: _Found) -> ColumnProfile:
 
     return ColumnProfile(
         found.column.name,
-        nulls=scan.evidence(rows - found.values, f"{found.x} IS NULL"),
+        nulls=scan.evidence(found.rows - found.values, f"{found.x} IS NULL"),
         integers=kind("integer"),
         reals=kind("real"),
         texts=kind("text"),
