@@ -18,7 +18,7 @@ from migration.assess.drafting import Draft, draft, without
 from migration.assess.report import Facts, as_text, write_report
 from migration.assess.writing import write_plan
 from migration.catalog import Catalog
-from migration.derive.findings import Finding, Weight, grade
+from migration.derive.findings import Finding, Weight
 from migration.errors import PlanError, SourceError, TransientError, translated
 from migration.plan import Plan, plan_path, read_plan
 from migration.postgres.compiling import uncompilable
@@ -66,7 +66,7 @@ def assess(
     ``home/assessments/<name>``. Raises SourceError, PlanError, TargetError or TransientError, each one sentence.
     """
     path = plan_path(name or plan_name(source))
-    kept = path.exists() and not replace
+    kept = not replace and _exists(path)
     started = time.monotonic()
     catalog, profiles, encoding = _read(source, home)
     title = source.name
@@ -108,6 +108,13 @@ def assess(
     )
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise PlanError(f"The folder of the plans, {path.parent}, cannot be read: {error.strerror}.") from error
+
+
 def _by_weight(found: Draft) -> tuple[Finding, ...]:
     return tuple(sorted(found.findings, key=lambda f: -f.weight))
 
@@ -146,6 +153,3 @@ def _profiled(source: Path, copy: Path) -> tuple[Catalog, dict[str, TableProfile
             return catalog, {t.name: profile_table(connection, catalog, t) for t in catalog.tables}, encoding
         finally:
             connection.close()
-
-
-__all__ = ["Assessment", "Finding", "PlanError", "assess", "grade", "plan_name"]

@@ -13,8 +13,8 @@ from migration.derive.names import Names, names
 from migration.derive.parse import Refused, affinity
 from migration.derive.relations import Relation
 from migration.derive.translate import translate_check, translate_default, translate_generated
-from migration.derive.types import Choice, Place, choose
-from migration.derive.values import Carried
+from migration.derive.types import INTEGERS, Choice, Place, choose
+from migration.derive.values import MIXED, Carried
 from migration.derive.views import translate_view
 from migration.plan import ColumnPlan, Plan, RefusedObject, TablePlan, ViewPlan
 from migration.profile import ColumnProfile, Evidence, TableProfile
@@ -194,22 +194,31 @@ def _choice(found: Draft, table: Table, column: Column, used: Uses) -> Choice:
 
 
 def _follow_parents(found: Draft) -> None:
-    """A column without values that refers to another takes the type of that."""
+    """A column that refers to another takes the type of that, where it has no values or integers among texts there."""
     by_name = {t.name.lower(): t for t in found.tables}
+    pairs = []
     for table in found.tables:
         own = {c.name.lower(): c.name for c in table.columns}
         for key in table.foreign_keys:
             parent = by_name.get(key.parent.lower())
             theirs = {c.name.lower(): c.name for c in parent.columns} if parent else {}
             for child, to in zip(key.columns, key.parent_columns, strict=False):
-                if parent and child.lower() in own and to.lower() in theirs:
-                    place = (table.name, own[child.lower()])
-                    wanted = found.choices[parent.name, theirs[to.lower()]]
-                    empty = not found.profiles[table.name].column(place[1]).values
-                    if empty and place[1] != table.rowid_alias and found.choices[place].type != wanted.type:
-                        found.choices[place] = Choice(
-                            wanted.type, f"no values; {parent.name} has this type", wanted.cast, form=wanted.form
-                        )
+                known = parent is not None and child.lower() in own and to.lower() in theirs
+                if parent is not None and known and own[child.lower()] != table.rowid_alias:
+                    pairs.append(((table.name, own[child.lower()]), (parent.name, theirs[to.lower()])))
+    waiting = True
+    while waiting:  # a parent that took another type may itself be somebody's child
+        waiting = False
+        for place, parent_place in pairs:
+            wanted, chosen = found.choices[parent_place], found.choices[place]
+            empty = not found.profiles[place[0]].column(place[1]).values
+            mixed = wanted.form == MIXED and chosen.type in INTEGERS
+            if wanted.type != chosen.type and (empty or mixed):
+                why = "no values" if empty else "integers"
+                found.choices[place] = Choice(
+                    wanted.type, f"{why}; {parent_place[0]}.{parent_place[1]} is so", wanted.cast, form=wanted.form
+                )
+                waiting = True
 
 
 def _table(found: Draft, table: Table) -> TablePlan:

@@ -20,8 +20,9 @@ from migration.report.page import rendered
 from migration.report.words import cells, counted, duration, size, visible, wrapped
 
 WIDTH = 110
-LISTED = 40
-"""So many tables, and so many findings of a weight, are listed on a terminal; the page has all."""
+LISTED, NAMED = 25, 8
+"""So many tables, and so many findings of a weight, are listed on a terminal, and so many subjects of findings that are
+alike; the page has all."""
 
 # Measured on two cores with PostgreSQL beside the loader, guards and proof included: rows and MB a second, a table's
 # own cost. They say what to expect, not what will be.
@@ -107,7 +108,7 @@ def _lines(facts: Facts, html: Path) -> Iterator[str]:
         pad = " " * (width - cells(names[name]))
         yield f"  {names[name]}{pad}  {facts.profiles[name].rows:>12,} rows   {types}"
     if len(listed) > LISTED:
-        yield f"  … and {counted(len(listed) - LISTED, 'table')} more"
+        yield f"  … and {counted(len(listed) - LISTED, 'smaller table')}"
     if refused := Counter(r.kind for r in facts.plan.refused):
         yield ""
         yield "Not carried, each named in plan and report: " + ", ".join(
@@ -122,15 +123,28 @@ def _lines(facts: Facts, html: Path) -> Iterator[str]:
         ("To be done:", Weight.WORK),
         ("To confirm, or to declare otherwise in the plan:", Weight.DECIDE),
     ):
-        found = facts.weighing(weight)
-        if found:
+        lines = list(_together(facts.weighing(weight)))
+        if lines:
             yield f"\n{heading}"
-        for finding in found[:LISTED]:
-            first, *rest = wrapped(finding.sentence(), WIDTH - 4)
+        for line in lines[:LISTED]:
+            first, *rest = wrapped(line, WIDTH - 4)
             yield f"  - {first}"
-            yield from (f"    {line}" for line in rest)
-        if len(found) > LISTED:
-            yield f"  … and {len(found) - LISTED:,} more in the report"
+            yield from (f"    {more}" for more in rest)
+        if len(lines) > LISTED:
+            yield f"  … and {len(lines) - LISTED:,} more in the report"
+
+
+def _together(findings: list[Finding]) -> Iterator[str]:
+    """The findings' sentences; those that differ in nothing but their subject in one."""
+    alike: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((finding.rule, finding.what, finding.proposal), []).append(finding)
+    for same in alike.values():
+        if len(same) < 3 or any(f.evidence for f in same):
+            yield from (f.sentence() for f in same)
+        else:
+            subjects = ", ".join(f.subject for f in same[:NAMED]) + (", …" if len(same) > NAMED else "")
+            yield f"{len(same):,} times: {same[0].what}. {same[0].proposal}: {subjects} [{same[0].rule}]"
 
 
 def write_report(facts: Facts, folder: Path) -> dict[str, Path]:

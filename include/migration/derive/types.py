@@ -124,6 +124,7 @@ def _by_values(place: Place) -> Choice:
 _FRACTIONS = re.compile("DEC|NUM|MONEY|FIXED|REAL|FLOA|DOUB")
 _SCALE = re.compile(r"(?:DEC(?:IMAL)?|NUMERIC|NUMBER|MONEY)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
 _LENGTH = re.compile(r"CHAR\w*\s*(?:VARYING\s*)?\(\s*(\d+)\s*\)|CHARACTER\s*(?:VARYING\s*)?\(\s*(\d+)\s*\)")
+INTEGERS = ("smallint", "integer", "bigint")
 _LARGEST = {"smallint": 2**15, "integer": 2**31}
 MOST_DIGITS = 18
 """Numbers of more digits have no numeric type that the loader sends."""
@@ -306,7 +307,7 @@ def _epoch_of(place: Place) -> str | None:
     found = [
         n for n, since, per in _EPOCHS if _seconds(_FROM, since) * per <= low and high <= _seconds(_TO, since) * per
     ]
-    if not p.integers and _JULIAN + _seconds(_FROM) / 86400 <= low and high <= _JULIAN + _seconds(_TO) / 86400:
+    if p.reals and _JULIAN + _seconds(_FROM) / 86400 <= low and high <= _JULIAN + _seconds(_TO) / 86400:
         return "julian"
     if p.reals and found != ["epoch_s"]:
         return None
