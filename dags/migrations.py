@@ -6,9 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup, TriggerRule, task
+from airflow.sdk import DAG, TaskGroup, TriggerRule, literal, task
 
 import airflow_bridge as bridge
+from migration.batches import batches
 from migration.errors import PlanError
 from migration.plan import Plan, plan_files, read_plan
 
@@ -28,24 +29,37 @@ def migration(plan: Plan) -> DAG:
         tags=["migration"],
     ) as dag:
 
-        def step(function: str, *arguments: str, task_id: str | None = None, **options: Any) -> Any:
-            return task(task_id=task_id or function, **options)(bridge.run_step)(name, function, *arguments)
+        def step(function: str, *tables: Any, task_id: str | None = None, **options: Any) -> Any:
+            return task(task_id=task_id or function, **options)(bridge.run_step)(name, function, *tables)
 
         create = step("preflight") >> step("backup") >> step("create_schema")
 
+        parts = batches(plan)
+
+        def each(function: str) -> dict[str, Any]:
+            return {
+                part.task_id: step(
+                    function,
+                    *map(literal, part.tables),  # a table's name is no template
+                    task_id=part.task_id,
+                    task_display_name=part.title,
+                    doc_md=part.doc,
+                    pool=bridge.COPY_POOL,
+                )
+                for part in parts
+            }
+
         with TaskGroup("load", tooltip="One COPY per table, in foreign-key order"):
-            loads = {t: step("load", t, task_id=t, pool=bridge.COPY_POOL) for t in plan.tables}
-            for table, load in loads.items():
-                for parent in plan.before(table):
-                    loads[parent] >> load
-                if not plan.before(table):
-                    create >> load
+            loads = each("load")
+            for part in parts:
+                before = [loads[other] for other in part.after] or [create]
+                before >> loads[part.task_id]
 
         finish = step("finish_schema")
         list(loads.values()) >> finish
 
         with TaskGroup("verify", tooltip="Every value of every row, by code that shares nothing with the loader"):
-            verifications = [step("verify", t, task_id=t, pool=bridge.COPY_POOL) for t in plan.tables]
+            verifications = list(each("verify").values())
 
         decide = task.branch(task_id="decide")(bridge.next_step)(name)
         approve = bridge.Approval(

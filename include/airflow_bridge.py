@@ -6,6 +6,7 @@ file that imports this is parsed every few seconds.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import BaseHook, ExceptionRetryPolicy, Param, RetryAction, RetryRule, get_current_context
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from migration.plan import plan_path, read_plan
+
+log = logging.getLogger("migration")
 
 if TYPE_CHECKING:
     from migration.job import Job, Params
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 COPY_POOL = os.environ.get("MIGRATION_COPY_POOL", "postgres_copy")
 """The pool that bounds how many tasks load or verify at a time."""
+
+ANY_TARGET = "migration_target"
+"""The connection of every plan whose own target connection is not defined."""
 
 RETRIES = 3
 # Trouble with a connection, a lock or a resource is tried again; what the source, the plan or the target says is not.
@@ -118,10 +125,52 @@ def rollback_params() -> dict[str, Param]:
     }
 
 
-def _dsn(connection_id: str) -> str:
+def assessment_params() -> dict[str, Param]:
+    """The form of an assessment."""
+    return {
+        "source": Param(
+            type="string",
+            minLength=1,
+            title="SQLite file",
+            description="The absolute path of the database, as the workers see it. It is only read.",
+        ),
+        "name": Param(
+            "",
+            type="string",
+            pattern="^([a-z][a-z0-9_]{0,39})?$",
+            title="Name of the plan",
+            description="Lower-case letters, digits and underscores. Empty: the file's name.",
+        ),
+        "replace": Param(
+            False,
+            type="boolean",
+            title="Write the plan anew",
+            description="Without this, a plan of that name is left as it is.",
+        ),
+    }
+
+
+def _target(plan: Plan) -> str:
+    from migration.errors import TargetError
+
+    for connection_id in (plan.target, ANY_TARGET):
+        if dsn := _dsn(connection_id):
+            return dsn
+    raise TargetError(
+        f"The connection {plan.target} to the database to fill is not defined, and neither is {ANY_TARGET}, which "
+        f"serves every plan without one of its own. Define it under Admin → Connections (type postgres), or by "
+        f"airflow connections add {plan.target} --conn-uri postgresql://user:password@host:5432/database"
+    )
+
+
+def _dsn(connection_id: str) -> str | None:
+    """The connection as libpq's string; None when it is not defined."""
     from psycopg.conninfo import make_conninfo
 
-    connection = BaseHook.get_connection(connection_id)
+    try:
+        connection = BaseHook.get_connection(connection_id)
+    except AirflowNotFoundException:
+        return None
     parts = {
         "host": connection.host,
         "port": connection.port,
@@ -140,22 +189,34 @@ def job(plan_name: str, *, run_id: str | None = None) -> Job:
     context = get_current_context()
     given = context["params"]
     plan = read_plan(plan_path(plan_name))
-    home = os.environ.get("MIGRATION_HOME") or f"{os.environ.get('AIRFLOW_HOME', '~/airflow')}/migration"
     params = Params(**{k: given[k] for k in Params.__dataclass_fields__ if k in given}) if "mode" in given else Params()
     return Job(
         plan=plan,
         run_id=run_id or context["run_id"],
-        target=_dsn(plan.target),
+        target=_target(plan),
         source=_source(plan),
-        home=Path(home).expanduser(),
+        home=_home(),
         params=params,
     )
+
+
+def _home() -> Path:
+    home = os.environ.get("MIGRATION_HOME") or f"{os.environ.get('AIRFLOW_HOME', '~/airflow')}/migration"
+    return Path(home).expanduser()
 
 
 def _source(plan: Plan) -> Path:
     from migration.errors import SourceError
 
-    host = BaseHook.get_connection(plan.source).host
+    if plan.source.startswith("/"):
+        return Path(plan.source)
+    try:
+        host = BaseHook.get_connection(plan.source).host
+    except AirflowNotFoundException:
+        raise SourceError(
+            f"The connection {plan.source} to the database to move is not defined. Define it under Admin → Connections "
+            "(type sqlite, the file's path as host), or name the file's absolute path as the plan's source."
+        ) from None
     if not host:
         raise SourceError(
             f"The connection {plan.source} names no file: put the SQLite database's path into its host field."
@@ -168,12 +229,31 @@ def check_plan(plan_name: str) -> None:
     read_plan(plan_path(plan_name))
 
 
-def run_step(plan_name: str, function: str, *arguments: str) -> dict[str, Any]:
-    """Run a step of the engine by name for the current DAG run; its figures become the task's XCom."""
+def run_step(plan_name: str, function: str, *tables: str) -> dict[str, Any]:
+    """Run a step of the engine by name for the current DAG run, for these tables if it is one of tables; its figures
+    become the task's XCom."""
     from migration import steps
 
     chosen: Callable[..., dict[str, Any]] = getattr(steps, function)
-    return chosen(job(plan_name), *arguments)
+    return steps.for_tables(chosen, job(plan_name), tables) if tables else chosen(job(plan_name))
+
+
+def assess_source() -> dict[str, Any]:
+    """Assess the file that the form names: writes its plan, whose DAGs appear when this folder is next read."""
+    from migration.assess import assess
+
+    given = get_current_context()["params"]
+    found = assess(
+        Path(given["source"]), _home(), name=given["name"] or None, target=_dsn(ANY_TARGET), replace=given["replace"]
+    )
+    log.info("\n%s", found.text)
+    log.info("Grade %s. Plan: %s. Report: %s", found.grade, found.plan_path, found.files["html"])
+    return {
+        "grade": found.grade,
+        "dag": f"migrate_{found.plan.name}",
+        "plan": str(found.plan_path),
+        "report": str(found.files["html"]),
+    }
 
 
 def next_step(plan_name: str) -> str:

@@ -53,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--table", help="one table; without it all, in load order")
         if name == "rollback":
             command.add_argument("--confirm-lost-writes", action="store_true")
+    assess = commands.add_parser("assess", help="read a SQLite file, write its plan and a report about it")
+    assess.add_argument("--source", required=True, type=Path, help="the SQLite file; it is only read")
+    assess.add_argument("--name", help="the plan's name; without it the file's")
+    assess.add_argument("--replace", action="store_true", help="write the plan anew where there is one of that name")
     restore = commands.add_parser("restore", help="copy a snapshot back to where an application can use it")
     restore.add_argument("manifest", type=Path, help="the snapshot's manifest.json")
     restore.add_argument("to", type=Path, help="the file to create")
@@ -80,6 +84,11 @@ def _run(args: argparse.Namespace) -> int:
         restore(args.manifest, args.to)
         return 0
     dsn = os.environ.get("MIGRATION_TARGET_DSN")
+    if args.step == "assess":
+        from migration.assess import assess
+
+        print(assess(args.source, home(), name=args.name, target=dsn, replace=args.replace).text)
+        return 0
     if not dsn:
         print(
             "Set MIGRATION_TARGET_DSN to the target's connection string, e.g. postgresql://user:password@host/database",
@@ -99,12 +108,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _steps(args: argparse.Namespace) -> dict[str, Callable[[Job], int]]:
-    def each(function: Callable[[Job, str], Any]) -> Callable[[Job], int]:
+    def each(function: Callable[[Job, str], dict[str, Any]]) -> Callable[[Job], int]:
         def run(job: Job) -> int:
-            for table in (
-                [args.table] if getattr(args, "table", None) else [t for level in job.plan.levels for t in level]
-            ):
-                function(job, table)
+            for tables in [[args.table]] if getattr(args, "table", None) else job.plan.levels:
+                steps.for_tables(function, job, tables)
             return 0
 
         return run

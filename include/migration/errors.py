@@ -8,7 +8,7 @@ Driver errors become these in one place, :func:`translated`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,12 @@ class VerificationFailed(MigrationError):
 
 class CutOverRefused(MigrationError):
     """A condition for the cut-over (or its rollback) does not hold; nothing was changed."""
+
+
+def together(problems: Sequence[MigrationError]) -> MigrationError:
+    """One error of all: worth another try only if each is."""
+    lasting = next((p for p in problems if not isinstance(p, TransientError)), problems[0])
+    return type(lasting)("\n".join(map(str, problems)))
 
 
 _SECRET = re.compile(

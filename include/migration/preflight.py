@@ -10,7 +10,7 @@ import psycopg
 import sqlalchemy as sa
 
 from migration.catalog import Catalog
-from migration.errors import MigrationError, PlanError, SourceError, TargetError, TransientError, translated
+from migration.errors import MigrationError, PlanError, SourceError, TargetError, together, translated
 from migration.job import Job, step
 from migration.load.casts import cast_for
 from migration.mapping import differences
@@ -50,19 +50,13 @@ def preflight(job: Job) -> dict[str, Any]:
     except MigrationError as error:
         problems.append(error)
     if problems:
-        raise _together(problems)
+        raise together(problems)
     with step(job, "preflight"):
         log.info(
             "preflight: %s → PostgreSQL %s, schema %s, by plan %s",
             *(source["path"], version, job.plan.live_schema, job.plan.name),
         )
     return source | {"target_version": version, "staging": job.staging}
-
-
-def _together(problems: list[MigrationError]) -> MigrationError:
-    """One error of all: worth another try only if each is."""
-    lasting = next((p for p in problems if not isinstance(p, TransientError)), problems[0])
-    return type(lasting)("\n".join(map(str, problems)))
 
 
 def _check_source(job: Job, metadata: sa.MetaData) -> dict[str, Any]:

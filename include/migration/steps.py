@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from migration.errors import MigrationError
+from migration.errors import MigrationError, together
 from migration.job import Job, Params, step
 from migration.load.table import load_table as load
 from migration.postgres import cutover, state
 from migration.postgres.schema import create_schema, finish_schema
-from migration.postgres.target import connected
+from migration.postgres.target import connected, connections_kept
 from migration.preflight import backup, preflight
 from migration.report import Verdict, as_markdown, as_text, gather, produce
 from migration.sqlite.snapshot import check_unchanged, difference, manifest_of
@@ -24,6 +25,7 @@ __all__ = [
     "create_schema",
     "cut_over",
     "finish_schema",
+    "for_tables",
     "keep",
     "load",
     "newest_cut_over",
@@ -39,6 +41,34 @@ __all__ = [
 log = logging.getLogger("migration")
 
 ANSWERS = ("cut_over", "keep", "roll_back")
+
+
+def for_tables(function: Callable[[Job, str], dict[str, Any]], job: Job, tables: Sequence[str]) -> dict[str, Any]:
+    """``load`` or ``verify`` for each of ``tables``: each by itself, with its own transaction and record.
+
+    One that fails stops none of the others; the error at the end says what each had to say, and is a TransientError
+    only when trying again may help them all. Returns the figures of one table, the sums for several.
+    """
+    if len(tables) == 1:
+        return function(job, tables[0])
+    log.info("%s: %d tables: %s", function.__name__.removesuffix("_table"), len(tables), ", ".join(tables))
+    done: list[dict[str, Any]] = []
+    failed: dict[str, MigrationError] = {}
+    with connections_kept():
+        for table in tables:
+            try:
+                done.append(function(job, table))
+            except MigrationError as error:
+                log.warning("table %s failed; the others go on", table)
+                failed[table] = error
+            except Exception as error:
+                log.exception("table %s", table)
+                failed[table] = MigrationError(f"Table {table}: {type(error).__name__}: {error}")
+    if failed:
+        log.error("%d of %d tables failed: %s", len(failed), len(tables), ", ".join(failed))
+        raise together(list(failed.values()))
+    counts = {name for figures in done for name, value in figures.items() if isinstance(value, int)}
+    return {"tables": len(done)} | {name: sum(figures[name] for figures in done) for name in sorted(counts)}
 
 
 def approve(job: Job, answer: str, by: str) -> dict[str, Any]:
