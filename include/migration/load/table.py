@@ -16,14 +16,15 @@ from psycopg import sql
 
 from migration.errors import MigrationError
 from migration.job import Job, step
+from migration.load.arrays import Inexact
 from migration.load.blocks import Block, Reading, Size, blocks, key_values, measure
-from migration.load.casts import Cast, Inexact, cast_for
+from migration.load.casts import Cast, cast_for
 from migration.load.copy import Copier, Send, Sent, every
 from migration.load.references import orphan_predicates
 from migration.load.singles import Leftover, Settled, settle
 from migration.mapping import table_map
 from migration.postgres import state
-from migration.postgres.schema import drop_post_data
+from migration.postgres.schema import drop_post_data, drop_views
 from migration.postgres.staging import hold
 from migration.postgres.target import connected, in_schema, lock, target_metadata
 from migration.sqlite.catalog import read_catalog
@@ -46,6 +47,7 @@ def load_table(job: Job, table: str) -> dict[str, Any]:
     with step(job, "load", table), connected(job.target, f"Loading table {table}") as connection:
         snapshot = open_snapshot(snapshot_path(job))
         try:
+            drop_views(connection, job)
             with connection.transaction():
                 return _load(job, table, snapshot, connection)
         finally:

@@ -12,9 +12,9 @@ from psycopg import sql
 
 from migration.errors import CutOverRefused, TransientError
 from migration.job import Job, step
-from migration.postgres import grants, live, state
+from migration.postgres import grants, live, state, views
 from migration.postgres.gate import counted, decisions, gate
-from migration.postgres.moving import lock_tables, move
+from migration.postgres.moving import Move, lock_tables, move
 from migration.postgres.shape import targets
 from migration.postgres.staging import WORKING, drop_schema, drop_staging, exists, lock_run, oids
 from migration.postgres.target import connected, lock, lock_key
@@ -57,9 +57,8 @@ def _refuse_if(reasons: list[str]) -> None:
 
 
 def _result(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]) -> dict[str, Any]:
-    after: dict[str, dict[str, Any]] = run["live_after"]
-    placed = {name: table["oid"] for name, table in after.items()}
-    if moved := _missing(connection, run["live"], placed):
+    after = _tables(run["live_after"])
+    if moved := _missing(connection, run["live"], _oids(after)):
         raise CutOverRefused(
             f"Run {job.run_id} was cut over at {run['cut_over_at']}, but these of its tables are not "
             f"live any more: {', '.join(moved)}. Nothing was changed."
@@ -75,6 +74,19 @@ def _result(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]) 
     }
 
 
+def _tables(after: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of what a cut-over put in place, the tables."""
+    return {name: thing for name, thing in after.items() if not thing.get("view")}
+
+
+def _views(after: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: thing for name, thing in after.items() if thing.get("view")}
+
+
+def _oids(things: dict[str, dict[str, Any]], what: str = "oid") -> dict[str, int]:
+    return {name: thing[what] for name, thing in things.items() if thing[what]}
+
+
 def _cut_over(connection: psycopg.Connection[Any], job: Job) -> dict[str, Any]:
     schema = job.plan.live_schema
     _take_turn(connection, job)
@@ -85,30 +97,36 @@ def _cut_over(connection: psycopg.Connection[Any], job: Job) -> dict[str, Any]:
     staged = oids(connection, job.staging, targets(job.plan))
     lock_tables(connection, job.staging, staged)
     _refuse_if(gate(connection, job))
+    made = _oids(views.staged(run))
     former, versions = _observe(connection, job, run)
-    for name, new in staged.items():
+    for name, new in (staged | made).items():
         if name in former:
-            grants.inherit(connection, former[name], new)
+            grants.inherit(connection, former[name]["oid"], new)
         else:
             grants.default(connection, schema, new)
     if former:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(job.retired)))
-    move(connection, versions, (schema, job.retired, former), (job.staging, schema, staged))
+    former_views = _oids({name: fact for name, fact in former.items() if fact["kind"] == "view"})
+    former_tables = _oids({name: fact for name, fact in former.items() if name not in former_views})
+    away = Move(schema, job.retired, former_tables, former_views)
+    move(connection, versions, away, Move(job.staging, schema, staged, made))
     # Once more, now that nobody can use them: a view may have been made on them while they were waited for.
-    _refuse_if(live.obstacles(connection, schema, live.relations(connection, job.retired, list(former))))
+    _refuse_if(live.obstacles(connection, schema, live.relations(connection, job.retired, list(former)), former_views))
+    _refuse_if(views.faults(connection, job, run, schema))
     drop_schema(connection, job.staging)
-    _record(connection, job, staged, former)
-    log.info("cut_over: %d tables into %s, %d into %s", len(staged), schema, len(former), job.retired)
+    _record(connection, job, staged, made, _oids(former))
+    log.info(
+        "cut_over: %d tables and %d views into %s, %d and %d into %s",
+        *(len(staged), len(made), schema, len(former_tables), len(former_views), job.retired),
+    )
     return state.run(connection, job.run_id)
 
 
-def _observe(
-    connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]
-) -> tuple[dict[str, int], dict[str, str]]:
-    """The live tables by oid and what they hold now; CutOverRefused unless that is what preflight found."""
+def _observe(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]) -> tuple[live.Facts, dict[str, str]]:
+    """The live tables and views, and fingerprints of the rows; CutOverRefused unless that is what preflight found."""
     schema = job.plan.live_schema
     with connection.transaction(force_rollback=True):  # gives back the locks of having read
-        seen = live.relations(connection, schema, targets(job.plan))
+        seen = live.relations(connection, schema, [*targets(job.plan), *views.targets(job.plan)])
         lock_tables(connection, schema, {n: f["oid"] for n, f in seen.items() if f["kind"] == "table"}, shared=True)
         now, versions = live.observed(connection, job)
     if changes := live.changes(run["live_before"], now):
@@ -116,10 +134,9 @@ def _observe(
             f"The live tables in schema {schema} were changed after preflight; nothing was moved: "
             f"{'; '.join(changes)}. If that may be set aside, start a new run, whose preflight notes it."
         )
-    former = {name: fact["oid"] for name, fact in now.items()}
-    _refuse_if(live.obstacles(connection, schema, now))
-    _refuse_if(live.clashes(connection, schema, job.staging, list(former.values())))
-    return former, versions
+    _refuse_if(live.obstacles(connection, schema, now, views.targets(job.plan)))
+    _refuse_if(live.clashes(connection, schema, job.staging, list(_oids(now).values())))
+    return now, versions
 
 
 def _take_turn(connection: psycopg.Connection[Any], job: Job) -> None:
@@ -129,8 +146,14 @@ def _take_turn(connection: psycopg.Connection[Any], job: Job) -> None:
     lock_run(connection, job.run_id, alone=True)
 
 
-def _record(connection: psycopg.Connection[Any], job: Job, staged: dict[str, int], former: dict[str, int]) -> None:
-    after = {}
+def _record(
+    connection: psycopg.Connection[Any],
+    job: Job,
+    staged: dict[str, int],
+    made: dict[str, int],
+    former: dict[str, int],
+) -> None:
+    after: dict[str, Any] = {n: {"oid": oid, "view": True, "retired": former.get(n)} for n, oid in made.items()}
     for row in state.rows(connection, state.loads, run_id=job.run_id):
         name = job.plan.target_table(row["table_name"])
         after[name] = {
@@ -171,10 +194,12 @@ def rollback(job: Job, *, confirm_lost_writes: bool = False) -> dict[str, Any]:
 
 
 def _undo(connection: psycopg.Connection[Any], run: dict[str, Any], confirmed: bool) -> dict[str, Any]:
-    after: dict[str, dict[str, Any]] = run["live_after"]
-    placed = {name: table["oid"] for name, table in after.items()}
-    former = {name: table["retired"] for name, table in after.items() if table["retired"]}
-    _check_placed(connection, run, placed, former)
+    after, made = _tables(run["live_after"]), _oids(_views(run["live_after"]))
+    placed, former = _oids(after), _oids(after, "retired")
+    former_views = _oids(_views(run["live_after"]), "retired")
+    _check_placed(connection, run, placed, former | former_views)
+    # A view that somebody has dropped since has nothing to lose.
+    made = {name: oid for name, oid in made.items() if name not in _missing(connection, run["live"], made)}
     written, versions = _writes(connection, run["live"], after)
     if written and not confirmed:
         raise CutOverRefused(
@@ -183,13 +208,14 @@ def _undo(connection: psycopg.Connection[Any], run: dict[str, Any], confirmed: b
             "all the same."
         )
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(run["staging"])))
-    move(connection, versions, (run["live"], run["staging"], placed), (run["retired"], run["live"], former))
-    if held := live.dependents(connection, list(placed.values())):
+    away = Move(run["live"], run["staging"], placed, made)
+    move(connection, versions, away, Move(run["retired"], run["live"], former, former_views))
+    if held := live.dependents(connection, [*placed.values(), *made.values()]):
         raise CutOverRefused(
             f"These were made on the run's tables since its cut-over and would follow them out of "
             f"{run['live']}: {', '.join(held)}. Nothing was changed. Drop them, then try again."
         )
-    if former:
+    if former or former_views:
         drop_schema(connection, run["retired"])
     _end(connection, run, "rolled_back")
     log.info("rollback: %d tables restored, %d set aside in %s", len(former), len(placed), run["staging"])
@@ -267,7 +293,7 @@ def discard_stale(connection: psycopg.Connection[Any], job: Job) -> list[str]:
         leftover = run["status"] == "rolled_back" and exists(connection, run["staging"])
         if run["run_id"] == job.run_id or not (leftover or run["status"] in WORKING):
             continue
-        if leftover and run["live_after"] and _written(connection, run["staging"], run["live_after"])[0]:
+        if leftover and run["live_after"] and _written(connection, run["staging"], _tables(run["live_after"]))[0]:
             log.warning(
                 "Schema %s keeps rows that were written after the cut-over of run %s and set aside by its rollback. "
                 "Drop it when nobody needs them.", run["staging"], run["run_id"],

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from migration.job import Job
-from migration.postgres import state
+from migration.postgres import state, views
 from migration.postgres.live import VERSIONS
 from migration.postgres.shape import Shape, described, digest, targets
 from migration.postgres.staging import oids
@@ -24,7 +24,8 @@ def gate(connection: psycopg.Connection[Any], job: Job) -> list[str]:
     after it was verified.
     """
     run = state.run(connection, job.run_id)
-    return [*decisions(run), *_steps(connection, job), *_tables(connection, job, run)]
+    found = [*decisions(run), *_steps(connection, job), *_tables(connection, job, run)]
+    return [*found, *views.faults(connection, job, run, job.staging)]
 
 
 def decisions(run: dict[str, Any]) -> list[str]:
@@ -62,14 +63,15 @@ def _tables(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]) 
     loads, proofs = by_table(state.loads), by_table(state.verifications)
     present = oids(connection, job.staging, targets(job.plan))
     shapes = described(connection, job.staging, targets(job.plan))
-    left = sorted((run["staged"] or {}).keys() - set(targets(job.plan)))
+    staged = {name: oid for name, oid in (run["staged"] or {}).items() if name not in views.staged(run)}
+    left = sorted(staged.keys() - set(targets(job.plan)))
     found = [f"table {t} is staged, but not in the plan any more: clear the create_schema task" for t in left]
     for source in job.plan.tables:
         target = job.plan.target_table(source)
         load = loads.get(source)
         if load is None:
             faults = ["not loaded: clear its load task, downstream included"]
-        elif (run["staged"] or {}).get(target) is None or present.get(target) != run["staged"][target]:
+        elif target not in staged or present.get(target) != staged[target]:
             faults = [f"not in {job.staging} as create_schema made it: clear the create_schema task"]
         else:
             faults = _records(connection, job, source, load, proofs.get(source))

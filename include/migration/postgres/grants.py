@@ -1,4 +1,4 @@
-"""Gives a new table what people were granted on the one that it replaces.
+"""Gives a new table or view what people were granted on the one that it replaces.
 
 Carried over: the owner; privileges on the table, on its columns and on the sequences that it owns, with grant
 options; comments on the table and its columns where the models have none. A grant that somebody other than
@@ -16,7 +16,8 @@ import psycopg
 from psycopg import sql
 
 _OWNER = """
-    SELECT old.relowner <> new.relowner, pg_get_userbyid(old.relowner), n.nspname, new.relname
+    SELECT old.relowner <> new.relowner, pg_get_userbyid(old.relowner), n.nspname, new.relname,
+      CASE new.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END
     FROM pg_class old, pg_class new JOIN pg_namespace n ON n.oid = new.relnamespace
     WHERE old.oid = %(old)s AND new.oid = %(new)s
 """
@@ -69,9 +70,9 @@ _DEFAULTS = """
 
 
 def inherit(connection: psycopg.Connection[Any], old: int, new: int) -> None:
-    """Give table ``new`` what people were granted on table ``old``, both by oid. The caller commits."""
+    """Give table or view ``new`` what people were granted on ``old``, both by oid. The caller commits."""
     both = {"old": old, "new": new}
-    differs, owner, schema, table = connection.execute(_OWNER, both).fetchall()[0]
+    differs, owner, schema, table, noun = connection.execute(_OWNER, both).fetchall()[0]
     if differs:
         # The new owner needs the right to create there for this moment; the schema is dropped after it.
         connection.execute(
@@ -90,12 +91,12 @@ def inherit(connection: psycopg.Connection[Any], old: int, new: int) -> None:
         _grant(connection, _on(connection, "r", new), grantee, privilege, grantable, column)
     for column, text in connection.execute(_COMMENTS, both).fetchall():
         name = sql.Identifier(schema, table, column) if column else sql.Identifier(schema, table)
-        kind = sql.SQL("COLUMN" if column else "TABLE")
+        kind = sql.SQL("COLUMN" if column else noun)
         connection.execute(sql.SQL("COMMENT ON {} {} IS {}").format(kind, name, sql.Literal(text)))
 
 
 def default(connection: psycopg.Connection[Any], schema: str, new: int) -> None:
-    """Give table ``new``, which replaces none, and its sequences the live ``schema``'s default privileges."""
+    """Give table or view ``new``, which replaces none, and its sequences the live ``schema``'s default privileges."""
     owned = connection.execute(_RELATIONS, {"old": new, "new": new}).fetchall()
     for kind, oid in [("r" if kind == "r" else "S", goal) for kind, _, goal in owned]:
         for grant in connection.execute(_DEFAULTS, {"schema": schema, "kind": kind}).fetchall():

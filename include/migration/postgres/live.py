@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from migration.job import Job
-from migration.postgres import state
+from migration.postgres import state, views
 from migration.postgres.shape import targets, twin
 from migration.postgres.staging import exists
 
@@ -28,24 +29,27 @@ Facts = dict[str, dict[str, Any]]
 
 
 def facts(connection: psycopg.Connection[Any], job: Job) -> Facts:
-    """What stands in the live schema under the plan's names: kind, oid, owner; of tables rows and digest.
+    """What stands in the live schema under the plan's names: kind, oid, owner; of tables rows and digest, of views the
+    digest.
 
-    ``run`` is the run whose cut-over put the table there, None when it was somebody else. The digest is a sum
-    over the rows' text and so the same in any order; it costs one reading of the table. The same call at any
-    later time gives the same answer as long as nobody has changed a row or replaced the table.
+    ``run`` is the run whose cut-over put it there, None when it was somebody else. A table's digest is a sum over the
+    rows' text and so the same in any order; it costs one reading of the table. The same call at any later time gives
+    the same answer as long as nobody has changed a row, replaced the table or changed the view.
     """
     return observed(connection, job)[0]
 
 
 def observed(connection: psycopg.Connection[Any], job: Job) -> tuple[Facts, dict[str, str]]:
     """The :func:`facts`, and of each table the fingerprint (:data:`VERSIONS`) at that moment."""
-    found = relations(connection, job.plan.live_schema, targets(job.plan))
-    placed = {oid: run["run_id"] for run in _cut_over_runs(connection) for oid in _placed(run)}
-    versions = {}
+    live = job.plan.live_schema
+    found = relations(connection, live, [*targets(job.plan), *views.targets(job.plan)])
+    placed, versions = _placed(connection), {}
+    for name, view in views.described_views(connection, live, list(found)).items():
+        found[name]["digest"] = view.shape
     for name, fact in found.items():
         fact["run"] = placed.get(fact["oid"])
         if fact["kind"] == "table":
-            rows, digest, versions[name] = _content(connection, job.plan.live_schema, name)
+            rows, digest, versions[name] = _content(connection, live, name)
             fact |= {"rows": rows, "digest": digest}
     return found, versions
 
@@ -87,14 +91,12 @@ def _content(connection: psycopg.Connection[Any], schema: str, table: str) -> tu
     return rows, digest, versions
 
 
-def _cut_over_runs(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
+def _placed(connection: psycopg.Connection[Any]) -> dict[int, str]:
+    """The tables and views that cut-overs put in place: the run by their oids."""
     if connection.execute("SELECT to_regclass('migration.runs') IS NULL").fetchone() == (True,):
-        return []
-    return state.rows(connection, state.runs, status="cut_over")
-
-
-def _placed(run: dict[str, Any]) -> list[int]:
-    return [table["oid"] for table in (run["live_after"] or {}).values()]
+        return {}
+    runs = state.rows(connection, state.runs, status="cut_over")
+    return {thing["oid"]: run["run_id"] for run in runs for thing in (run["live_after"] or {}).values()}
 
 
 def changes(before: Facts, now: Facts) -> list[str]:
@@ -105,9 +107,12 @@ def changes(before: Facts, now: Facts) -> list[str]:
         if new is None:
             found.append(f"{name} is gone")
         elif old is None:
-            found.append(f"{name} did not exist, and is a {new['kind']} with {new.get('rows', 0)} rows now")
+            rows = f" with {new['rows']} rows" if "rows" in new else ""
+            found.append(f"{name} did not exist, and is a {new['kind']}{rows} now")
         elif old["kind"] != new["kind"]:
             found.append(f"{name} was a {old['kind']} and is a {new['kind']} now")
+        elif "rows" not in new and any(old.get(fact) != new.get(fact) for fact in ("oid", "digest")):
+            found.append(f"{name} is another {new['kind']} now")
         elif old["oid"] != new["oid"]:
             found.append(f"{name} was replaced by another table: {old['rows']} rows then, {new['rows']} now")
         elif old.get("rows") != new.get("rows"):
@@ -124,8 +129,8 @@ def blockers(connection: psycopg.Connection[Any], job: Job) -> list[str]:
     rolled back). Works before the migration's state exists.
     """
     live = job.plan.live_schema
-    present = relations(connection, live, targets(job.plan))
-    found = obstacles(connection, live, present)
+    present = relations(connection, live, [*targets(job.plan), *views.targets(job.plan)])
+    found = obstacles(connection, live, present, views.targets(job.plan))
     with twin(connection, job) as schema:
         found += clashes(connection, live, schema, [fact["oid"] for fact in present.values()])
     if job.params.on_live_tables == "refuse":
@@ -133,23 +138,32 @@ def blockers(connection: psycopg.Connection[Any], job: Job) -> list[str]:
     return found + _taken(connection, job)
 
 
-def obstacles(connection: psycopg.Connection[Any], live: str, present: Facts) -> list[str]:
-    """Why the tables ``present`` in the live schema cannot be moved away without harm."""
-    found = []
+def obstacles(connection: psycopg.Connection[Any], live: str, present: Facts, planned: Collection[str]) -> list[str]:
+    """Why what is ``present`` in the live schema cannot be moved away without harm.
+
+    The names that are ``planned`` for views may be those of views that an earlier run has put there, all others of
+    tables.
+    """
+    found, tables = [], []
+    placed = _placed(connection) if planned else {}
     for name, fact in present.items():
-        if fact["kind"] != "table":
-            found.append(f"{live}.{name} is a {fact['kind']}, not a table. Rename or drop it")
-    tables = [fact["oid"] for fact in present.values() if fact["kind"] == "table"]
+        wanted = "view" if name in planned else "table"
+        if fact["kind"] != wanted:
+            found.append(f"{live}.{name} is a {fact['kind']}, not a {wanted}. Rename or drop it")
+        elif wanted == "view" and fact["oid"] not in placed:
+            found.append(f"{live}.{name} is a view that no run has put there. Rename or drop it")
+        else:
+            tables.append(fact["oid"])
     # Since PostgreSQL 16 a membership may lack SET, without which the new table cannot be given to the owner.
     membership = "SET" if connection.info.server_version >= 160000 else "MEMBER"
-    for table, owner, us in connection.execute(
-        "SELECT c.relname, pg_get_userbyid(c.relowner), current_user FROM pg_class c"
+    for table, kind, owner, us in connection.execute(
+        "SELECT c.relname, c.relkind::text, pg_get_userbyid(c.relowner), current_user FROM pg_class c"
         " WHERE c.oid::bigint = ANY(%s) AND NOT"
         " (pg_has_role(c.relowner, 'USAGE') AND pg_has_role(c.relowner, %s)) ORDER BY 1",
         [tables, membership],
     ):
         found.append(
-            f"table {live}.{table} belongs to role {owner}, and {us} may not move it. "
+            f"{KINDS[kind]} {live}.{table} belongs to role {owner}, and {us} may not move it. "
             f'GRANT "{owner}" TO "{us}", or migrate as the owner'
         )
     if held := dependents(connection, tables):
@@ -236,7 +250,7 @@ _ATTACHMENTS = """
     WHERE polrelid::bigint = ANY(%(tables)s)
   UNION
     SELECT pg_describe_object('pg_rewrite'::regclass, oid, 0) FROM pg_rewrite
-    WHERE ev_class::bigint = ANY(%(tables)s)
+    WHERE ev_class::bigint = ANY(%(tables)s) AND ev_type <> '1'  -- a view is a rule on SELECT
   UNION
     SELECT 'row level security of ' || pg_describe_object('pg_class'::regclass, oid, 0) FROM pg_class
     WHERE relrowsecurity AND oid::bigint = ANY(%(tables)s)
@@ -281,7 +295,7 @@ def clashes(connection: psycopg.Connection[Any], live: str, incoming: str, leavi
 
 def _rows(connection: psycopg.Connection[Any], live: str, present: Facts) -> list[str]:
     """Says which live tables hold rows, and who put them there."""
-    placed = {oid: run["run_id"] for run in _cut_over_runs(connection) for oid in _placed(run)}
+    placed = _placed(connection)
     held = []
     for name, fact in present.items():
         if fact["kind"] != "table":

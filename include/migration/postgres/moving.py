@@ -1,8 +1,9 @@
-"""Moves tables between schemas while people use them: everything or nothing, and nobody waits for long.
+"""Moves tables and views between schemas while people use them: everything or nothing, and nobody waits for long.
 
 Whoever uses the live tables waits for one statement only: it locks all of them, makes sure that no row has
 changed since they were compared, and moves them. It is one statement, so that one timeout bounds its waiting
-and its work. No weaker lock is held before it: to raise one would be a deadlock with any transaction that has
+and its work. Views go first and those that read others before these, for whoever reads a view locks it before what it
+reads. No weaker lock is held before it: to raise one would be a deadlock with any transaction that has
 read a table and goes on to write to it, and PostgreSQL would end that transaction.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -28,40 +30,61 @@ TRIES = 3
 PAUSE = 1.0
 """Seconds between tries, in which those who had to queue go on."""
 
-Move = tuple[str, str, dict[str, int]]
-"""From a schema, to a schema, tables by name and oid."""
+
+@dataclass(frozen=True)
+class Move:
+    """From a schema, to a schema, tables and views by name and oid."""
+
+    source: str
+    to: str
+    tables: dict[str, int]
+    views: dict[str, int]
+
 
 _CHANGED = "MIG01"
 """The SQLSTATE that says that a table was changed after it was compared."""
 
 
 def move(connection: psycopg.Connection[Any], versions: dict[str, str], away: Move, into: Move) -> None:
-    """Move the tables ``away`` from the live schema and others ``into`` it, if none of the former has changed
+    """Move what goes ``away`` from the live schema and others ``into`` it, if no table of the former has changed
     since ``versions`` (:data:`live.VERSIONS`) were read; otherwise CutOverRefused."""
-    statements = [_lock(source, tables) for source, _, tables in (away, into) if tables]
-    for name, oid in away[2].items():
-        table = sql.Identifier(away[0], name)
-        statements.append(
-            sql.SQL(
-                "IF to_regclass({}) IS DISTINCT FROM {}::oid OR (SELECT {} FROM {}) <> {}"
-                " THEN RAISE EXCEPTION USING ERRCODE = {}, MESSAGE = {}; END IF"
-            ).format(table.as_string(connection), oid, live.VERSIONS, table, versions[name], _CHANGED, name)
-        )
-    for source, to, tables in (away, into):
-        alter = sql.SQL("ALTER TABLE {} SET SCHEMA {}")
-        statements += [alter.format(sql.Identifier(source, name), sql.Identifier(to)) for name in tables]
+    statements = [_moved(m, name) for m in (away, into) for name in sorted(m.views, key=m.views.__getitem__)[::-1]]
+    statements += [_lock(m.source, m.tables) for m in (away, into) if m.tables]
+    for name, oid in away.tables.items():
+        table = sql.Identifier(away.source, name)
+        condition = sql.SQL("{} OR (SELECT {} FROM {}) <> {}")
+        changed = condition.format(_other(table, oid, connection), live.VERSIONS, table, versions[name])
+        statements.append(_refuse(changed, name))
+    statements += [_moved(m, name) for m in (away, into) for name in m.tables]
+    for m in (away, into):
+        for name, oid in m.views.items():
+            statements.append(_refuse(_other(sql.Identifier(m.to, name), oid, connection), name))
     body = sql.SQL("BEGIN {}; END").format(sql.SQL("; ").join(statements)).as_string(connection)
     rows = sum(int(v.split()[0]) for v in versions.values())
-    moved = [*away[2].values(), *into[2].values()]
+    moved = [oid for m in (away, into) for oid in (*m.tables.values(), *m.views.values())]
     try:
         _patiently(connection, sql.SQL("DO {}").format(body), moved, SECONDS + rows / 2_000_000)
     except psycopg.DatabaseError as error:
         if error.sqlstate != _CHANGED:
             raise
         raise CutOverRefused(
-            f"Table {away[0]}.{error.diag.message_primary} was changed in the last moment. Nothing was "
+            f"{away.source}.{error.diag.message_primary} was changed in the last moment. Nothing was "
             "moved; clear this task to have the changes counted."
         ) from error
+
+
+def _moved(move: Move, name: str) -> sql.Composed:
+    return sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(sql.Identifier(move.source, name), sql.Identifier(move.to))
+
+
+def _other(relation: sql.Identifier, oid: int, connection: psycopg.Connection[Any]) -> sql.Composed:
+    """The condition that a name means another relation, or none."""
+    return sql.SQL("to_regclass({}) IS DISTINCT FROM {}::oid").format(relation.as_string(connection), oid)
+
+
+def _refuse(condition: sql.Composed, name: str) -> sql.Composed:
+    raising = sql.SQL("IF {} THEN RAISE EXCEPTION USING ERRCODE = {}, MESSAGE = {}; END IF")
+    return raising.format(condition, _CHANGED, name)
 
 
 def lock_tables(

@@ -14,10 +14,10 @@ from psycopg import sql
 from migration.errors import MigrationError, TargetError, TransientError
 from migration.job import Job, step
 from migration.plan import Plan
-from migration.postgres import state
-from migration.postgres.shape import Shape, ddl, described, digest, expected, path, targets
+from migration.postgres import state, views
+from migration.postgres.shape import Shape, ddl, described, digest, expected, targets
 from migration.postgres.staging import drop_staging, hold, oids
-from migration.postgres.target import connected
+from migration.postgres.target import connected, path
 
 log = logging.getLogger("migration")
 
@@ -57,9 +57,27 @@ def create_schema(job: Job) -> dict[str, Any]:
 def drop_post_data(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> None:
     """Drop the keys, checks and indexes of ``tables``, and the foreign keys of ``schema`` that point at them:
     the state before :func:`finish_schema`, in which they can be emptied and filled. The caller commits."""
+    if not _has_post_data(connection, schema, tables):  # the first load of each table: describing takes longer
+        return
     _drop_references(connection, schema, tables)
     for table, shape in described(connection, schema, tables).items():
         _drop(connection, schema, table, list(shape["constraints"]), list(shape["indexes"]))
+
+
+def drop_views(connection: psycopg.Connection[Any], job: Job) -> None:
+    """Drop the run's staged views, so that they hinder no work on the tables; commits."""
+    with connection.transaction():
+        views.drop(connection, hold(connection, job))
+
+
+def _has_post_data(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> bool:
+    found = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_index WHERE indrelid::bigint = ANY(%(oids)s))"
+        " OR EXISTS (SELECT FROM pg_constraint WHERE contype <> 'n'"
+        "            AND (conrelid::bigint = ANY(%(oids)s) OR confrelid::bigint = ANY(%(oids)s)))",
+        {"oids": list(oids(connection, schema, tables).values())},
+    ).fetchone()
+    return found == (True,)
 
 
 def _drop_references(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> None:
@@ -91,25 +109,27 @@ def _drop(
 
 
 def finish_schema(job: Job) -> dict[str, Any]:
-    """Give the loaded tables what the models have beyond columns, set their sequences, and ANALYZE them.
+    """Give the loaded tables what the models have beyond columns, set their sequences, ANALYZE them, make the views.
 
-    Keys, checks and indexes first, each table in a transaction of its own and the largest first; foreign keys
-    last. Run again, it keeps what is there and right, replaces what differs, and makes what is missing. A
-    sequence goes on after the largest id that the source ever used. Voids an approval given before.
+    Keys, checks and indexes first, each table in a transaction of its own and the largest first; then foreign keys,
+    then views. Run again, it keeps what is there and right, replaces what differs, and makes what is missing; views are
+    made anew. A sequence goes on after the largest id that the source ever used. Voids an approval given before.
     """
     started = time.monotonic()
     with (
         step(job, "finish_schema"),
         connected(job.target, "Finishing the schema", autocommit=True) as connection,
-        connection.transaction(),
     ):
-        run = hold(connection, job)
-        _check_loads(connection, job)
-        wanted = expected(connection, job)
-        _check_pre_data(wanted, described(connection, job.staging, targets(job.plan)))
-        created, load_ids = _finish_tables(job, run, wanted, _by_size(connection, job))
-        created += _foreign_keys(connection, job, wanted)
-        _record(connection, job, load_ids)
+        drop_views(connection, job)
+        with connection.transaction():
+            run = hold(connection, job)
+            _check_loads(connection, job)
+            wanted = expected(connection, job)
+            _check_pre_data(wanted, described(connection, job.staging, targets(job.plan)))
+            created, load_ids = _finish_tables(job, run, wanted, _by_size(connection, job))
+            created += _foreign_keys(connection, job, wanted)
+            created += views.make(connection, job)
+            _record(connection, job, load_ids)
     log.info("finish_schema: %d objects created in %.1f s", len(created), time.monotonic() - started)
     return {"tables": len(wanted), "created": created}
 

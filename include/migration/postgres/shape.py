@@ -32,7 +32,8 @@ from sqlalchemy.sql.ddl import BaseDDLElement
 from migration.errors import PlanError
 from migration.job import Job
 from migration.plan import Plan
-from migration.postgres.target import in_schema, target_metadata
+from migration.postgres import views
+from migration.postgres.target import in_schema, path, target_metadata
 
 Shape = dict[str, dict[str, str]]
 """One table: for columns, constraints, foreign_keys, indexes, sequences and comments, definitions by name."""
@@ -100,12 +101,13 @@ def targets(plan: Plan) -> list[str]:
 
 @contextmanager
 def twin(connection: psycopg.Connection[Any], job: Job) -> Iterator[str]:
-    """The plan's tables, empty and complete, in a schema that exists only within this block; its name."""
+    """The plan's tables and views, empty and complete, in a schema that exists only within this block; its name."""
     schema = f"{job.staging}_twin"
     with connection.transaction(force_rollback=True):
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
         for statement in ddl(job.plan, schema):
             connection.execute(statement)
+        views.create(connection, job.plan, schema)
         yield schema
 
 
@@ -113,17 +115,6 @@ def expected(connection: psycopg.Connection[Any], job: Job) -> dict[str, Shape]:
     """What the plan's tables look like when finished, by table."""
     with twin(connection, job) as schema:
         return described(connection, schema, targets(job.plan))
-
-
-@contextmanager
-def path(connection: psycopg.Connection[Any], schema: str) -> Iterator[None]:
-    """Within this block, which must lie in a transaction, names without a schema mean those in ``schema``."""
-    row = connection.execute(
-        "SELECT current_setting('search_path'), set_config('search_path', quote_ident(%s), true)", [schema]
-    ).fetchone()
-    assert row is not None
-    yield
-    connection.execute("SELECT set_config('search_path', %s, true)", [row[0]])
 
 
 # Not-null constraints count as columns' properties: PostgreSQL 18 lists them as constraints too (contype n).

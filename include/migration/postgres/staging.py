@@ -9,7 +9,7 @@ from psycopg import sql
 
 from migration.errors import MigrationError, TargetError
 from migration.job import Job
-from migration.postgres import state
+from migration.postgres import state, views
 from migration.postgres.target import lock
 
 WORKING = ("running", "kept", "rehearsed")
@@ -38,10 +38,10 @@ def lock_run(connection: psycopg.Connection[Any], run_id: str, *, alone: bool) -
 
 
 def oids(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> dict[str, int]:
-    """The object ids of those of ``tables`` that ``schema`` holds."""
+    """The object ids of those of ``tables``, or views, that ``schema`` holds."""
     found = connection.execute(
         "SELECT c.relname, c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind IN ('r', 'p') ORDER BY 1",
+        " WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind IN ('r', 'p', 'v') ORDER BY 1",
         [schema, tables],
     )
     return dict(found.fetchall())
@@ -53,7 +53,7 @@ def exists(connection: psycopg.Connection[Any], schema: str) -> bool:
 
 
 def drop_staging(connection: psycopg.Connection[Any], run: dict[str, Any]) -> int:
-    """Drop the staging schema of ``run`` (its row) and the tables that it created there; how many there were.
+    """Drop the staging schema of ``run`` (its row) and the tables and views that it created there; how many tables.
 
     TargetError when the schema is not this run's, or when anything else lies in it or depends on it.
     """
@@ -65,10 +65,12 @@ def drop_staging(connection: psycopg.Connection[Any], run: dict[str, Any]) -> in
             f"Schema {schema} exists, but run {run['run_id']} did not create it. "
             "Rename or drop it, then clear this task."
         )
+    views.drop(connection, run)
+    tables_made = [oid for name, oid in run["staged"].items() if name not in views.staged(run)]
     owned = connection.execute(
         "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = %s AND c.oid::bigint = ANY(%s) ORDER BY 1",
-        [schema, list(run["staged"].values())],
+        [schema, tables_made],
     ).fetchall()
     if owned:
         # One statement for all: foreign keys among them need no CASCADE then.

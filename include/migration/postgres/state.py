@@ -49,9 +49,11 @@ runs = _table(
     # what the live schema held at preflight: {table: {rows, digest}} of each planned table that existed
     sa.Column("live_before", pg.JSONB, nullable=False),
     sa.Column("snapshot", pg.JSONB),
-    # {target table: oid} as create_schema made them: what this run owns, wherever it has been moved since
+    # {target table: oid} as create_schema made them: what this run owns, wherever it has been moved since; and
+    # {target view: {oid, shape, plan_digest}} as finish_schema made them
     sa.Column("staged", pg.JSONB),
-    # {target table: {oid, rows, xid, load_id, retired}} at the cut-over; retired is the former live table's oid or null
+    # {target table: {oid, rows, xid, load_id, retired}} at the cut-over; retired is the former live one's oid or null.
+    # Of a view {oid, view: true, retired}
     sa.Column("live_after", pg.JSONB),
     sa.Column("approval", pg.JSONB),
     sa.Column("started_at", _timestamp, nullable=False, server_default=_now),

@@ -72,7 +72,11 @@ def gather(connection: Connection, job: Job | tuple[Plan, str], limit: int = LIM
             staging=run["staging"],
             retired=run["retired"],
             live=run["live"],
-            live_before={name: int(held.get("rows", 0)) for name, held in (run["live_before"] or {}).items()},
+            live_before={
+                name: int(held.get("rows", 0))
+                for name, held in (run["live_before"] or {}).items()
+                if held.get("kind") != "view"
+            },
             snapshot=_snapshot(run["snapshot"]),
             started_at=run["started_at"],
             cut_over_at=run["cut_over_at"],
