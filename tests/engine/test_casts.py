@@ -8,22 +8,25 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import apsw
 import psycopg
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql as pg
 
 from migration.errors import PlanError
 from migration.load.arrays import Inexact
 from migration.load.casts import BY_NAME, Cast, cast_for
-from migration.load.jsontext import fits_jsonb
+from migration.load.jsontext import fits_json, fits_jsonb
 from migration.load.table import load_table
+from migration.verify.values import IMPOSSIBLE, json_verbatim
 from tests.conftest import Server
 from tests.engine.cast_samples import MATRIX, TIMES, Sample
 from tests.engine.support import Raw, begin, database, insert, job_for, models, plan_for, quarantined, staged
@@ -158,6 +161,66 @@ def test_a_real_epoch_is_the_instant_of_its_shortest_decimal(value: float, place
     assert outcome(BY_NAME["epoch_s"], value, "real") == expected
 
 
+MICROSECOND = timedelta(microseconds=1)
+CLOCKS = {
+    "epoch_s": (1970, timedelta(seconds=1), 1),
+    "epoch_ms": (1970, timedelta(milliseconds=1), 1),
+    "epoch_us": (1970, MICROSECOND, 1),
+    "epoch_ns": (1970, MICROSECOND, 1000),
+    "apple_s": (2001, timedelta(seconds=1), 1),
+    "apple_ns": (2001, MICROSECOND, 1000),
+    "webkit_us": (1601, MICROSECOND, 1),
+}
+"""The year in which each clock begins, its unit, and into how many ticks that is divided."""
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+@settings(max_examples=100, deadline=None)
+@given(
+    moment=st.datetimes(FIRST, LAST) | st.datetimes(FIRST.replace(year=1710), LAST.replace(year=2260)),
+    off=st.integers(1, 999),
+)
+def test_an_integer_of_a_clock_is_the_instant_that_python_counts_to(name: str, moment: datetime, off: int) -> None:
+    year, unit, parts = CLOCKS[name]
+    count, rest = divmod(moment - FIRST.replace(year=year, day=1), unit)
+    value = count * parts
+    cast = BY_NAME[name]
+    if not -(2**63) <= value < 2**63 - 999:
+        return  # no integer of SQLite
+    expected = (moment - rest).replace(tzinfo=UTC)
+    assert outcome(cast, value, "integer") == expected
+    if abs(value) <= 2**53 or cast.reads == pa.int64():  # no block holds another one
+        assert block_outcome(cast, value) == expected
+    if parts > 1:
+        assert outcome(cast, value + off, "integer") is Inexact
+        assert block_outcome(cast, value + off) is Inexact
+
+
+DAYS = st.floats(1721425.5, 5373484.499999999)
+
+
+@settings(max_examples=500, deadline=None)
+@given(DAYS | st.integers(1721426 << 14, 5373484 << 14).map(lambda n: n / 2**14))
+def test_a_julian_day_is_its_nearest_microsecond_and_found_back_from_it(day: float) -> None:
+    cast = BY_NAME["julian"]
+    found = outcome(cast, day, "real")
+    assert block_outcome(cast, day) == found
+    exact = (Fraction(day) - Fraction(4881175, 2)) * 86_400_000_000
+    micros = (found - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
+    assert micros == round(exact)
+    assert repr(float(Fraction(micros, 86_400_000_000) + Fraction(4881175, 2))) == repr(day)
+
+
+def test_a_julian_day_is_the_instant_that_sqlite_itself_prints_in_milliseconds() -> None:
+    cast, lite = BY_NAME["julian"], apsw.Connection(":memory:")
+    draw = random.Random(3)
+    for _ in range(2000):
+        day = draw.uniform(1721426, 5373484)
+        (written,) = lite.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', ?)", [day]).fetchall()[0]
+        apart = outcome(cast, day, "real") - datetime.fromisoformat(str(written)).replace(tzinfo=UTC)
+        assert abs(apart) <= timedelta(microseconds=500 + 63)  # SQLite's own double of so many milliseconds
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.datetimes(FIRST, LAST),
@@ -192,6 +255,23 @@ def test_json_is_accepted_exactly_when_postgresql_accepts_it(
     except psycopg.DataError:
         accepted = False
     assert fits_jsonb(text) == accepted
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.text(st.sampled_from('{}[],:" \\u0019aeE.+-tfn\n1ru\x7f\xa0'), max_size=12)
+    | st.builds(lambda value, ascii_only: json.dumps(value, ensure_ascii=ascii_only), ANY_JSON, st.booleans())
+)
+@example('{"a":1,"a":"\\u0000\\ud800"}')
+@example("[1e999999999]")
+@example("-")
+def test_json_text_is_kept_exactly_when_postgresql_takes_it(server: psycopg.Connection[Any], text: str) -> None:
+    try:
+        ((kept,),) = server.execute("SELECT %s::text::json::text", [text]).fetchall()
+    except psycopg.DataError:
+        kept = None
+    assert kept == (text if fits_json(text) else None)
+    assert json_verbatim(text) == (IMPOSSIBLE if kept is None else text)
 
 
 @pytest.mark.parametrize(

@@ -199,11 +199,16 @@ samples: st.SearchStrategy[Sample] = st.one_of(
 )
 
 
-@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize(
+    ("name", "cast"),
+    [*((name, None) for name in TYPES), ("text", "integer_or_text"), ("varchar(4)", "integer_or_text")],
+)
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sample=samples)
-def test_sql_and_reader_agree_on_any_value(server: psycopg.Connection[Any], name: str, sample: Sample) -> None:
-    agree(server, name, codec(name), sample)
+def test_sql_and_reader_agree_on_any_value(
+    server: psycopg.Connection[Any], name: str, cast: str | None, sample: Sample
+) -> None:
+    agree(server, name, codec(name, cast), sample)
 
 
 @pytest.mark.parametrize("name", ["timestamp", "timestamp with time zone", "date"])
@@ -227,13 +232,24 @@ def test_sql_and_reader_agree_on_any_time(server: psycopg.Connection[Any], name:
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     number=st.one_of(
-        st.integers(-(2**63), 2**63 - 1), st.integers(-(10**12), 10**12), st.integers(-3000, 3000), numbers
+        st.integers(-(2**63), 2**63 - 1),
+        st.floats(1721425.0, 5373485.0),
+        st.integers(-(10**12), 10**12),
+        st.integers(-3000, 3000),
+        numbers,
     )
 )
 @example(number=-62135596800)
 @example(number=-62135596801)
 @example(number=253402300799)
 @example(number=253402300800)
+@example(number=-9223372036854775808)
+@example(number=9223372036854775807)
+@example(number=1709201472123456789)
+@example(number=265046774400000000)
+@example(number=-50491123200000000)
+@example(number=252423993600)
+@example(number=-63113904000)
 def test_sql_and_reader_agree_on_any_epoch(server: psycopg.Connection[Any], cast: str, number: float) -> None:
     for name in ("timestamp", "timestamp with time zone"):
         agree(server, name, codec(name, cast), ("integer" if isinstance(number, int) else "real", number))
