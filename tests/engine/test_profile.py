@@ -370,7 +370,8 @@ def test_empty_texts_do_not_hide_times(tmp_path: Path) -> None:
 
 JSON_FITS = ["{}", " [1, 2.50, -0] ", '"x"', "null", "1e5", '{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}', '"\\u00e9\\ud83d\\ude00"',
              "9" * 5000, "1" + "0" * 131071, "[" * 400 + "]" * 400, '"' + "[" * 600 + '"', '"\\\\u0000"', "1e131071", "1e-16383", "\t\r\n1\n"]  # fmt: skip
-JSON_LOSSY = ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "a": 2}}]', '"\\u0000"', '{"\\u0000": 1}', '"\\ud800"', '["\\udc00\\ud800"]',
+JSON_LOSSY = [
+    ' {"a": 1, "a": 1}\n', "\t" + "[" * 501 + "]" * 501 + " ",'{"a": 1, "a": 1}', '[{"b": {"a": 1, "a": 2}}]', '"\\u0000"', '{"\\u0000": 1}', '"\\ud800"', '["\\udc00\\ud800"]',
               "1e131072", "1e-16384", "1" + "0" * 131072, "1e99999999999", "[" * 501 + "]" * 501, "[" * 2000 + "]" * 2000]  # fmt: skip
 NO_JSON = ["", " ", "NaN", "[NaN]", "-Infinity", "{'a': 1}", "[1,]", "{} x", "01", "+1", ".5", "1.", "tru", '"\x01"', '"\t"', '"\\x"', '"\\u12"',
            '{"a": 1, "a": NaN}', '{"a": 1, "a": 2', "\ufeff{}", "\xa01", "[" * 600, "[" * 2000, '"a', "{1: 2}", "\x0b1"]  # fmt: skip
@@ -385,7 +386,9 @@ def test_json_is_invalid_or_loses_something_or_fits(tmp_path: Path, encoding: st
 
 
 def test_broken_text_and_a_raw_nul_are_no_json(tmp_path: Path) -> None:
-    assert column(tmp_path, ['"x"', Raw(b'"\xff"'), '"a\0"', "{}\0"], "json").invalid_json == rows(2, 3, 4)
+    assert column(tmp_path, ['"x"', Raw(b'"\xff"'), Raw(b'    "\xff"'), '"a\0"', "{}\0"], "json").invalid_json == rows(
+        2, 3, 4, 5
+    )
 
 
 def test_json_is_asked_only_of_columns_declared_so(tmp_path: Path) -> None:
@@ -474,8 +477,8 @@ def test_a_generated_column_that_cannot_be_computed_says_so_and_hinders_nothing(
     path = tmp_path / "a.db"
     writer = apsw.Connection(str(path))
     writer.create_scalar_function("shout", lambda *values: values[0], 1, deterministic=True)
-    writer.execute(f"CREATE TABLE p (k PRIMARY KEY); CREATE TABLE c (doc TEXT, v {column_})")
-    writer.execute("INSERT INTO c (doc) VALUES ('{}'), ('{broken')")
+    writer.execute("CREATE TABLE p (k PRIMARY KEY); CREATE TABLE c (doc); INSERT INTO c VALUES ('{}'), ('{broken')")
+    writer.execute(f"ALTER TABLE c ADD COLUMN v {column_}")
     writer.close()
     found = profiled(path, "c")
     assert found.column("v") == ColumnProfile("v", unreadable=reason)

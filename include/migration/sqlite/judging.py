@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 PLAIN, WIDE, NUL, INVALID = range(4)
@@ -121,9 +120,7 @@ DEPTH = 500
 _ROOM = 10_000
 """PostgreSQL's own limit (max_stack_depth) lies at some thousand levels."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-_SPACE = " \t\n\r"
+_ESCAPED = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class _Lossy(Exception):
@@ -132,14 +129,12 @@ class _Lossy(Exception):
 
 def json_kind(data: bytes, encoding: str) -> int:
     """How a text crosses into json and jsonb."""
-    return _short_json_kind(data, encoding) if len(data) < 256 else _json_kind(data, encoding)
-
-
-def _json_kind(data: bytes, encoding: str) -> int:
     try:
-        text = data.decode(encoding)
-        found = _scanned(text, _scan_quickly if len(text) < _LONG_INTEGER else _scan_carefully)
-        if "\\u" in text or text.count("[") + text.count("{") > DEPTH:
+        text = data.decode(encoding).strip(" \t\n\r")
+        found, end = (_scan_quickly if len(text) < _LONG_INTEGER else _scan_carefully)(text, 0)
+        if end != len(text):
+            raise ValueError("something follows the value")
+        if ("\\u" in text and _ESCAPED.search(text)) or (end > DEPTH and text.count("[") + text.count("{") > DEPTH):
             _walk(found)
     except (_Lossy, RecursionError):
         return LOSSY if _is_json(text) else NO_JSON
@@ -148,34 +143,22 @@ def _json_kind(data: bytes, encoding: str) -> int:
     return FITS
 
 
-_short_json_kind = lru_cache(4096)(_json_kind)
-
-
 def _scanner(**hooks: Any) -> Callable[[str, int], tuple[Any, int]]:
-    # JSONDecoder.decode() spends more on white space around the value than on a short one itself.
+    # JSONDecoder.decode() spends more on white space around a short value than on the value.
     scanner: Callable[[str, int], tuple[Any, int]]
     scanner = vars(json.JSONDecoder(parse_constant=_refuse, **hooks))["scan_once"]
     return scanner
-
-
-def _scanned(text: str, scan: Callable[[str, int], tuple[Any, int]]) -> Any:
-    """The value that the whole text is; ValueError or StopIteration when it is none."""
-    value, end = scan(text, 0 if text[:1] not in _SPACE else len(text) - len(text.lstrip(_SPACE)))
-    if end != len(text) and text[end:].strip(_SPACE):
-        raise ValueError("something follows the value")
-    return value
 
 
 def _is_json(text: str) -> bool:
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _ROOM))
     try:
-        _scanned(text, _scan_laxly)
+        return _scan_laxly(text, 0)[1] == len(text)
     except (ValueError, StopIteration, RecursionError):
         return False
     finally:
         sys.setrecursionlimit(limit)
-    return True
 
 
 def _refuse(word: str) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import apsw
@@ -33,39 +34,30 @@ _HIGH = 1 << 32
 """What a row of the second kind counts in a sum that counts two kinds."""
 _SCALE = re.compile(r"\(\s*\d+\s*,\s*\d+\s*\)")
 
-# Comparisons of texts say COLLATE BINARY, and + keeps the column's affinity out of them.
 _KIND = "profile_text_kind(CAST({x} AS BLOB))"
 _JSON = "profile_json_kind(CAST({x} AS BLOB))"
-_OF_TEXTS = {
+_CONDITIONS = {
+    "beyond_double": "{x} <> CAST({x} AS REAL)",  # SQLite compares integers with reals exactly
+    "whole": "{x} = CAST({x} AS INTEGER)",
+    "negative_zeros": "{x} = 0.0 AND atan2({x}, -1.0) < 0",  # as text it looks like 0.0
+    "infinite": "abs({x}) = 9e999",
     "empty": "octet_length({x}) = 0",
     "nul": f"{_KIND} = {judging.NUL}",
     "invalid": f"{_KIND} = {judging.INVALID}",
+    # + keeps a column's affinity out of the comparison, which would make a number of the other side.
     "digit_texts": "octet_length({x}) <= 40 AND CAST(CAST({x} AS INTEGER) AS TEXT) = +{x} COLLATE BINARY",
     "invalid_json": f"{_JSON} = {judging.NO_JSON}",
     "lossy_json": f"{_JSON} = {judging.LOSSY}",
 }
-"""Conditions for texts."""
-_OF_NUMBERS = {
-    "beyond_double": "{x} <> CAST({x} AS REAL)",  # SQLite compares integers with reals exactly
-    "negative_zero": "{x} = 0.0 AND atan2({x}, -1.0) < 0",  # as text it looks like 0.0
-    "infinite": "abs({x}) = 9e999",
-}
-# What is asked of each storage class that a column has. {size}: bytes (UTF-8) of a text.
-_ASKED = {
+"""Of which values of its storage class a fact is true."""
+# What is asked first of each storage class that a column has. {size}: bytes (UTF-8) of a text.
+_MEASURES = {
     "integer": {"least": "min({x})", "greatest": "max({x})"},
-    "real": {
-        "least_real": "min({x})",
-        "greatest_real": "max({x})",
-        "whole": "sum({x} = CAST({x} AS INTEGER))",
-    },
-    "text": {
-        "text_bytes": "sum({size})",
-        "widest_text": "max({size})",
-        "empty": f"sum({_OF_TEXTS['empty']})",
-        "digit_texts": f"sum({_OF_TEXTS['digit_texts']})",
-    },
+    "real": {"least_real": "min({x})", "greatest_real": "max({x})"},
+    "text": {"text_bytes": "sum({size})", "widest_text": "max({size})"},
     "blob": {"blob_bytes": "sum(octet_length({x}))", "widest_blob": "max(octet_length({x}))"},
 }
+_COUNTED = {"integer": (), "real": ("whole",), "text": ("empty", "digit_texts"), "blob": ()}
 
 
 @dataclass
@@ -90,13 +82,18 @@ class _Found:
         """SQL: the condition that a value is of a storage class."""
         return f"typeof({self.x}) = '{kind}'"
 
-    def among(self, kind: str, condition: str) -> str:
-        """SQL: a condition about the values of a storage class alone, which sees no others: AND has no order."""
-        return f"CASE WHEN {self.of(kind)} THEN {condition.format(x=self.x)} END"
-
     def only(self, kind: str) -> str:
         """SQL behind an aggregate that shall see one storage class; nothing where there is no other and no NULL."""
         return "" if self.counts[kind] == self.rows else f" FILTER (WHERE {self.of(kind)})"
+
+    def among(self, kind: str, condition: str) -> str:
+        """SQL: a condition about the values of a storage class alone, which sees no others: AND has no order."""
+        condition = condition.format(x=self.x)
+        return condition if self.counts[kind] == self.rows else f"CASE WHEN {self.of(kind)} THEN {condition} END"
+
+    def count(self, kind: str, fact: str) -> dict[str, str]:
+        """The question of how many values of a storage class a fact is true."""
+        return {fact: f"count(*) FILTER (WHERE {self.among(kind, _CONDITIONS[fact])})"}
 
 
 def profile_table(connection: apsw.Connection, catalog: Catalog, table: Table) -> TableProfile:
@@ -111,8 +108,8 @@ def profile_table(connection: apsw.Connection, catalog: Catalog, table: Table) -
         columns = [_Found(c, quoted(c.name), rows) for c in table.columns]
         readable = [found for found in columns if _is_readable(scan, found)]
         _count_classes(scan, readable)
-        _ask_classes(scan, readable)
-        _judge_numbers(scan, readable)
+        _ask(scan, readable, partial(_measures, scan))
+        _ask(scan, readable, partial(_number_questions, scan))
         _judge_texts(scan, [found for found in readable if found.counts["text"]])
         profiles = {found.column.name: _profile(scan, found) for found in columns}
         kept = orphans(scan, catalog, profiles), violations(scan), index_bytes(scan, profiles)
@@ -162,87 +159,91 @@ def _expected_classes(scan: Scan, columns: list[_Found]) -> list[str]:
     return expected
 
 
-def _ask_classes(scan: Scan, columns: list[_Found]) -> None:
-    questions = dict[tuple[int, str], str]()
-    for i, found in enumerate(columns):
-        for kind, asked in _ASKED.items():
-            if found.counts[kind]:
-                size = scan.size(found.x)
-                questions |= {(i, f): e.format(x=found.x, size=size) + found.only(kind) for f, e in asked.items()}
-    for (i, fact), answer in scan.ask(questions).items():
+def _ask(scan: Scan, columns: Sequence[_Found], questions: Callable[[_Found], dict[str, str]]) -> None:
+    """Find facts of all these columns together, by the aggregates that ``questions`` has for each."""
+    asked = {(i, fact): sql for i, found in enumerate(columns) for fact, sql in questions(found).items()}
+    for (i, fact), answer in scan.ask(asked).items():
         columns[i].facts[fact] = answer
 
 
-def _judge_numbers(scan: Scan, columns: list[_Found]) -> None:
-    for found in columns:
-        facts, integers, reals = found.facts, found.counts["integer"], found.counts["real"]
-        if integers and not -(2**53) <= facts["least"] <= facts["greatest"] <= 2**53:
-            facts["beyond_double"] = _count(scan, found, "integer", "beyond_double")
-        if reals:
-            least, greatest = facts["least_real"], facts["greatest_real"]
-            zeros = _count(scan, found, "real", "negative_zero") if least <= 0 <= greatest else 0
-            infinite = _count(scan, found, "real", "infinite") if math.inf in (-least, greatest) else 0
-            facts["whole_reals"] = facts["whole"] - zeros
-            facts["unwritable_reals"] = zeros + infinite
-        if reals or (integers and _SCALE.search(found.column.declared_type)):
-            facts["digits"] = _digits(scan, found)
+def _measures(scan: Scan, found: _Found) -> dict[str, str]:
+    asked = dict[str, str]()
+    for kind in filter(found.counts.get, _CLASSES):
+        measures = _MEASURES[kind].items()
+        asked |= {f: sql.format(x=found.x, size=scan.size(found.x)) + found.only(kind) for f, sql in measures}
+        for fact in _COUNTED[kind]:
+            asked |= found.count(kind, fact)
+    return asked
 
 
-def _count(scan: Scan, found: _Found, kind: str, fact: str) -> int:
-    condition = found.among(kind, (_OF_TEXTS | _OF_NUMBERS)[fact])
-    return int(scan.ask({fact: f"count(*) FILTER (WHERE {condition})"})[fact])
+def _number_questions(scan: Scan, found: _Found) -> dict[str, str]:
+    facts, asked = found.facts, dict[str, str]()
+    if found.counts["integer"] and not -(2**53) <= facts["least"] <= facts["greatest"] <= 2**53:
+        asked |= found.count("integer", "beyond_double")
+    if found.counts["real"]:
+        if facts["least_real"] <= 0 <= facts["greatest_real"]:
+            asked |= found.count("real", "negative_zeros")
+        if math.inf in (-facts["least_real"], facts["greatest_real"]):
+            asked |= found.count("real", "infinite")
+        else:
+            asked |= _fraction_question(scan, found)
+    return asked
 
 
-def _digits(scan: Scan, found: _Found) -> tuple[int, int] | None:
-    facts = found.facts
-    if "least_real" not in facts:
-        return len(str(max(-facts["least"], facts["greatest"]))), 0
-    reals = facts["least_real"], facts["greatest_real"]
-    if not all(map(math.isfinite, reals)):
-        return None
-    before = max(map(judging.whole_digits, reals))
-    if found.counts["integer"]:
-        before = max(before, *(len(str(abs(facts[f]))) for f in ("least", "greatest")))
-    behind = _fraction_digits(scan, found)
-    return (before, behind) if max(before, behind) <= _MOST_DIGITS else None
-
-
-def _fraction_digits(scan: Scan, found: _Found) -> int:
+def _fraction_question(scan: Scan, found: _Found) -> dict[str, str]:
     """The most digits behind the point; Python looks only at values that may have more than those of a sample."""
     most = max(map(judging.fraction_digits, scan.sample(found.x, found.of("real"), SAMPLE)))
+    found.facts["usual_fraction"] = most
     # A shortest decimal has at most 17 digits: from here on, too few are left behind the point.
     more = f"abs({{x}}) < 1e{16 - most}"
     if most < _DECIMAL_DIGITS:
         # n / 10**most is the double nearest to that decimal: IEEE 754 divides exactly rounded.
         n = f"round({{x}} * 1e{most})"
         more += f" AND NOT ({n} / 1e{most} = {{x}} AND abs({n}) < 1e{_DECIMAL_DIGITS})"
-    question = f"max(profile_fraction_digits({found.x})) FILTER (WHERE {found.among('real', more)})"
-    return max(most, int(scan.ask({"most": question})["most"] or 0))
+    return {"fraction": f"max(profile_fraction_digits({found.x})) FILTER (WHERE {found.among('real', more)})"}
+
+
+def _digits(found: _Found) -> tuple[int, int] | None:
+    facts = found.facts
+    if not found.counts["real"] and not _SCALE.search(found.column.declared_type):
+        return None
+    numbers = [facts[f] for f in ("least", "greatest", "least_real", "greatest_real") if f in facts]
+    if not numbers or not all(map(math.isfinite, numbers)):
+        return None
+    before = max(map(judging.whole_digits, numbers))
+    behind = max(facts.get("usual_fraction", 0), facts.get("fraction") or 0)
+    return (before, behind) if max(before, behind) <= _MOST_DIGITS else None
 
 
 def _judge_texts(scan: Scan, columns: list[_Found]) -> None:
-    for group, kind in _text_kinds(scan, columns):
-        for found in group:
-            found.facts["longest"] = found.facts["widest_text"]
-            if kind in (judging.NUL, judging.INVALID):
-                found.facts |= {fact: _count(scan, found, "text", fact) for fact in ("nul", "invalid")}
-            if kind > judging.PLAIN:
-                # length() ends at a NUL.
-                ends = found.facts.get("nul", 0) > 0
-                length = "profile_characters(CAST({x} AS BLOB))" if ends else "length({x})"
-                question = f"max({length.format(x=found.x)}){found.only('text')}"
-                found.facts["longest"] = scan.ask({"longest": question})["longest"]
+    kinds = list(_text_kinds(scan, columns))
+    for found, _ in kinds:
+        found.facts["longest"] = found.facts["widest_text"]
+    doubtful = [found for found, kind in kinds if kind in (judging.NUL, judging.INVALID)]
+    _ask(scan, doubtful, lambda found: found.count("text", "nul") | found.count("text", "invalid"))
+    _ask(scan, [found for found, kind in kinds if kind != judging.PLAIN], _length_question)
     for found in columns:
         if found.facts["widest_text"] <= judging.LONGEST_TIME:
             _judge_times(scan, found)
-        if "JSON" in found.column.declared_type.upper():
-            bad = f"sum(CASE {_JSON} WHEN {judging.NO_JSON} THEN 1 WHEN {judging.LOSSY} THEN {_HIGH} ELSE 0 END)"
-            answer = scan.ask({"bad": bad.format(x=found.x) + f" FILTER (WHERE {found.of('text')})"})["bad"]
-            found.facts["lossy_json"], found.facts["invalid_json"] = divmod(answer, _HIGH)
+    documents = [found for found in columns if "JSON" in found.column.declared_type.upper()]
+    _ask(scan, documents, _json_question)
+    for found in documents:
+        found.facts["lossy_json"], found.facts["invalid_json"] = divmod(found.facts["bad_json"], _HIGH)
 
 
-def _text_kinds(scan: Scan, columns: list[_Found]) -> Iterator[tuple[list[_Found], int]]:
-    """Columns by groups, each with the worst of what its texts are.
+def _length_question(found: _Found) -> dict[str, str]:
+    # length() ends at a NUL.
+    length = f"profile_characters(CAST({found.x} AS BLOB))" if found.facts.get("nul") else f"length({found.x})"
+    return {"longest": f"max({length}){found.only('text')}"}
+
+
+def _json_question(found: _Found) -> dict[str, str]:
+    weights = f"CASE {_JSON} WHEN {judging.NO_JSON} THEN 1 WHEN {judging.LOSSY} THEN {_HIGH} ELSE 0 END"
+    return {"bad_json": f"sum({weights.format(x=found.x)}){found.only('text')}"}
+
+
+def _text_kinds(scan: Scan, columns: list[_Found]) -> Iterator[tuple[_Found, int]]:
+    """Columns with the worst of what the texts of their group are.
 
     A row's texts of UTF-8 are judged together, which takes a third of the time: between line feeds none can make up
     for what another lacks.
@@ -253,7 +254,8 @@ def _text_kinds(scan: Scan, columns: list[_Found]) -> Iterator[tuple[list[_Found
         texts = [f.x if not f.only("text") else f"CASE WHEN {f.of('text')} THEN {f.x} END" for f in group]
         joined = f"concat_ws(char(10), {', '.join(texts)})" if len(texts) > 1 else f"coalesce({texts[0]}, '')"
         questions[i] = f"max({_KIND.format(x=joined)})"
-    yield from ((groups[i], kind) for i, kind in scan.ask(questions).items())
+    for i, kind in scan.ask(questions).items():
+        yield from ((found, kind) for found in groups[i])
 
 
 def _groups(scan: Scan, columns: Iterable[_Found]) -> Iterator[list[_Found]]:
@@ -302,18 +304,21 @@ def _judge_times(scan: Scan, found: _Found) -> None:
 def _is_of_form(scan: Scan, x: str, form: judging.TimeForm) -> str:
     """SQL: true of no texts but instants of this form, and of nearly all of them.
 
-    SQLite's functions write back what they read where that is a valid time, and something else where it is none.
+    SQLite's date() and datetime() write back what they read where that is a valid time, else something other.
     """
-    pattern = "%F" + (form.middle + ("%T" if form.seconds else "%R") if form.middle else "")
-    head = f"substr({x}, 1, {10 + (9 if form.seconds else 6 if form.middle else 0)})"
+    end = 10 + (9 if form.seconds else 6 if form.middle else 0)
+    head = f"substr({x}, 1, {end})"
+    written = f"replace({head}, 'T', ' ')" if form.middle == "T" else head
     terms = [
         f"octet_length({x}) = {form.characters * len('0'.encode(scan.encoding))}",
-        f"strftime('{pattern}', {head}) = {head}",
+        f"{'datetime' if form.middle else 'date'}({head}) = {written}" + " || ':00'" * (end == 16),
         # The year 0 is none. Those from which an offset may lead out are for Python, as are offsets of ten hours.
-        f"substr({x}, 1, 4) NOT IN ('0000', '0001', '9999')",
+        *(f"{x} NOT GLOB '{year}*'" for year in ("0000", "0001", "9999")[: None if len(form.zone) > 1 else 1]),
     ]
+    if form.middle == "T":
+        terms.append(f"substr({x}, 11, 1) = 'T'")
     if form.tail:
-        terms.append(f"substr({x}, {len('YYYY-MM-DD HH:MM') + 1 + 3 * form.seconds}) GLOB '{form.tail}'")
+        terms.append(f"substr({x}, {end + 1}) GLOB '{form.tail}'")
     return " AND ".join(terms)
 
 
@@ -322,11 +327,13 @@ def _profile(scan: Scan, found: _Found) -> ColumnProfile:
     if found.unreadable is not None:
         return ColumnProfile(found.column.name, unreadable=found.unreadable)
 
+    zeros = facts.get("negative_zeros", 0)
+
     def kind(name: str) -> Evidence:
         return scan.evidence(counts[name], found.of(name))
 
     def texts(fact: str) -> Evidence:
-        condition = found.conditions.get(fact) or found.among("text", _OF_TEXTS.get(fact, "FALSE"))
+        condition = found.conditions.get(fact) or found.among("text", _CONDITIONS.get(fact, "FALSE"))
         return scan.evidence(facts.get(fact) or 0, condition)
 
     return ColumnProfile(
@@ -339,11 +346,11 @@ def _profile(scan: Scan, found: _Found) -> ColumnProfile:
         least=facts.get("least"),
         greatest=facts.get("greatest"),
         beyond_double=facts.get("beyond_double", 0),
-        whole_reals=facts.get("whole_reals", 0),
-        unwritable_reals=facts.get("unwritable_reals", 0),
+        whole_reals=facts.get("whole", 0) - zeros,
+        unwritable_reals=facts.get("infinite", 0) + zeros,
         least_real=facts.get("least_real"),
         greatest_real=facts.get("greatest_real"),
-        digits=facts.get("digits"),
+        digits=_digits(found),
         longest=facts.get("longest", 0),
         widest=max(facts.get("widest_text", 0), facts.get("widest_blob", 0)),
         empty=texts("empty"),
