@@ -24,6 +24,7 @@ from local.api import Api, quoted
 from local.files import LOCAL, ROOT, LocalError, Secrets, require_folder, write_private
 from local.postgres import HOST, Cluster, is_free
 from local.sessions import HOME
+from migration.plan import PLANS
 
 MIGRATION_HOME = LOCAL / "migration"
 DATABASE = "airflow"
@@ -109,6 +110,7 @@ class Airflow:
         return inherited | {
             "PYTHONPATH": str(ROOT / "include"),
             "MIGRATION_HOME": str(MIGRATION_HOME),
+            "MIGRATION_PLANS": str(PLANS),
             # Task processes speak to the API server through an HTTP client that obeys proxies.
             "NO_PROXY": f"{HOST},localhost",
             "no_proxy": f"{HOST},localhost",

@@ -19,14 +19,15 @@ from local import arguments, sessions
 from local.airflow import USER, Airflow
 from local.api import quoted
 from local.arguments import Options
+from local.choosing import UNDECIDED, WIDGETTDC, Work, assessed, choose, goes_on, is_written, read, tables_of
 from local.files import LOCAL, ROOT, LocalError, Secrets, locked, require_folder, told_in_one_sentence
 from local.postgres import PROGRAMS, Cluster, local_cluster
 from local.progress import Progress, Task
-from local.target import Target, embedded_target, own_target
+from local.target import embedded_target, own_target
 
-PLAN = "widgettdc"
-DAG = f"migrate_{PLAN}"
 BUSY = LOCAL / "run.lock"
+TOLD = 24
+"""So many lines of a failed task's log are shown; a task of several tables has more than one message there."""
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -34,7 +35,7 @@ def main(tool: str, argv: list[str]) -> int:
     if tool == "test":
         return test(argv)
     options = arguments.parse(argv)
-    return {"psql": psql, "stop": stop, "migrate": migrate}[options.command](options)
+    return {"assess": assess, "psql": psql, "stop": stop, "migrate": migrate}[options.command](options)
 
 
 # -- ./test
@@ -57,12 +58,20 @@ def test(argv: list[str]) -> int:
     return 1 if failed else 0
 
 
-# -- ./run psql, ./run stop
+# -- ./run assess, ./run psql, ./run stop
+
+
+def assess(options: Options) -> int:
+    assert options.source is not None
+    tables_of(options.source)  # says at once why it is no database
+    name = choose(options.source, set(), name=options.name)  # a plan of its own, whatever its tables
+    assessed(options.source, name, embedded_target(started_cluster(), KEYS, name), replace=options.replace)
+    return 0
 
 
 def psql(options: Options) -> int:
     cluster = started_cluster()
-    target = embedded_target(cluster, KEYS)
+    target = embedded_target(cluster, KEYS, WIDGETTDC)
     login = {
         "PGHOST": target.host,
         "PGPORT": str(target.port),
@@ -93,17 +102,23 @@ def migrate(options: Options) -> int:
         signal.signal(request, _interrupt)
     with alone():
         own = own_target(options.target) if options.target else None
-        source = options.source or sample()
+        source = options.source or source_of(options.plan)
+        name = choose(source, tables_of(source), plan=options.plan, name=options.name)
         cluster = local_cluster()
         was_running = cluster.process() is not None
         cluster.start()
-        target = own or embedded_target(cluster, KEYS)
-        airflow = Airflow(cluster, KEYS, connections(source, target))
-        print(f"Source  {source}\nTarget  {target.shown}\nStarting Airflow …", flush=True)
+        target = own or embedded_target(cluster, KEYS, name)
+        if not is_written(name):
+            found = assessed(source, name, target)
+            if not (options.ui or goes_on(found, accept=options.accept)):
+                return UNDECIDED
+        work = Work(read(name), source, target)
+        airflow = Airflow(cluster, KEYS, connections(work))
+        print(f"Source  {source}\nPlan    {name}\nTarget  {target.shown}\nStarting Airflow …", flush=True)
         try:
             airflow.start(resume=options.ui)
-            airflow.wait_for_dag(DAG)
-            return serve(airflow) if options.ui else migrate_once(airflow, options, source, target)
+            airflow.wait_for_dag(work.dag)
+            return serve(airflow, work) if options.ui else migrate_once(airflow, options, work)
         finally:
             for request in ENDINGS:
                 signal.signal(request, signal.SIG_IGN)  # a second Ctrl-C shall not leave half of it running
@@ -116,11 +131,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def serve(airflow: Airflow) -> int:
+def serve(airflow: Airflow, work: Work) -> int:
     """Leave Airflow up until Ctrl-C, ./run stop, or one of its services ends."""
     print(
         f"\nAirflow is up: {airflow.address}\n  user      {USER}\n  password  {airflow.password}\n"
-        f"Trigger {DAG} there. Ctrl-C stops Airflow; the embedded PostgreSQL goes on until ./run stop.",
+        f"Trigger {work.dag} there. Ctrl-C stops Airflow; the embedded PostgreSQL goes on until ./run stop.",
         flush=True,
     )
     with contextlib.suppress(KeyboardInterrupt):
@@ -131,7 +146,7 @@ def serve(airflow: Airflow) -> int:
     return 0
 
 
-def migrate_once(airflow: Airflow, options: Options, source: Path, target: Target) -> int:
+def migrate_once(airflow: Airflow, options: Options, work: Work) -> int:
     """Trigger the DAG, show it to its end, tell how it ended. 0 only if run and report say success."""
     run = f"run_{datetime.now(UTC):%Y%m%d_%H%M%S}"
     conf = {
@@ -140,16 +155,16 @@ def migrate_once(airflow: Airflow, options: Options, source: Path, target: Targe
         "quarantine": options.quarantine,
         "on_live_tables": options.on_live_tables,
     }
-    airflow.api.post(f"/dags/{DAG}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": conf})
+    airflow.api.post(f"/dags/{work.dag}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": conf})
     print(f"Run     {run}, {conf['mode'].replace('_', '-')}", flush=True)
     try:
-        succeeded = watch(airflow, run)
+        succeeded = watch(airflow, work.dag, run)
     except KeyboardInterrupt:
         airflow.fail_unfinished_runs()
         print(f"\nInterrupted: {run} is marked as failed. {how_to_continue(options)}", flush=True)
         raise
-    told = "" if succeeded else tell_failures(airflow, run)
-    reported = report(airflow, run, target, quiet=not succeeded) == 0
+    told = "" if succeeded else tell_failures(airflow, work.dag, run)
+    reported = report(airflow, work, run, quiet=not succeeded) == 0
     if not (succeeded and reported):
         print(f"\nThe migration failed. {how_to_continue(options, told)}")
         return 1
@@ -157,18 +172,19 @@ def migrate_once(airflow: Airflow, options: Options, source: Path, target: Targe
         print("\nRehearsed: everything but the cut-over was done; the application's tables are as they were.")
         return 0
     print("\nFor the application's environment (contains the password):")
-    print("\n".join(f"  {line}" for line in target.application_lines))
+    print("\n".join(f"  {line}" for line in work.target.application_lines))
     if options.target is None:
+        named = "" if work.plan.name == WIDGETTDC else f" -d {work.target.database}"
         print(
             f"\nThe embedded PostgreSQL stays up (its files: {airflow.cluster.home}).\n"
-            "./run psql opens the database, ./run stop stops the server."
+            f"./run psql{named} opens the database, ./run stop stops the server."
         )
     return 0
 
 
-def watch(airflow: Airflow, run: str) -> bool:
+def watch(airflow: Airflow, dag: str, run: str) -> bool:
     """Show the run's progress until it has ended; whether it succeeded."""
-    where = f"/dags/{DAG}/dagRuns/{quoted(run)}"
+    where = f"/dags/{dag}/dagRuns/{quoted(run)}"
     progress = Progress()
     while True:
         airflow.check()
@@ -180,17 +196,17 @@ def watch(airflow: Airflow, run: str) -> bool:
         time.sleep(0.5)
 
 
-def tell_failures(airflow: Airflow, run: str) -> str:
+def tell_failures(airflow: Airflow, dag: str, run: str) -> str:
     """Print each failed task with the last lines of its log, and return all that was printed.
 
     The last task, the report, fails whenever another did; it is told of only when it alone failed.
     """
-    where = f"/dags/{DAG}/dagRuns/{quoted(run)}/taskInstances"
+    where = f"/dags/{dag}/dagRuns/{quoted(run)}/taskInstances"
     failed = [one for one in airflow.api.pages(where, "task_instances") if one["state"] == "failed"]
     lines = []
     for instance in [one for one in failed if one["task_id"] != "report"] or failed:
         lines += ["", f"{Task.read(instance).full_name} failed:"]
-        lines += [f"  {line}" for line in log_lines(airflow, where, instance)[-12:]]
+        lines += [f"  {line}" for line in log_lines(airflow, where, instance)[-TOLD:]]
     text = "\n".join(lines)
     print(text)
     return text
@@ -209,15 +225,15 @@ def log_lines(airflow: Airflow, where: str, instance: dict[str, Any]) -> list[st
     return lines
 
 
-def report(airflow: Airflow, run: str, target: Target, quiet: bool) -> int:
+def report(airflow: Airflow, work: Work, run: str, quiet: bool) -> int:
     """The engine's own report; its exit code says whether the migration is a true success.
 
     `quiet` leaves out why there is none: a run that failed early has been explained.
     """
     print(flush=True)  # what is printed here and what the report prints shall come in this order
     return subprocess.run(
-        [sys.executable, "-P", "-m", "migration", "report", "--plan", PLAN, "--run", run],
-        env=airflow.environment() | {"MIGRATION_TARGET_DSN": target.url},
+        [sys.executable, "-P", "-m", "migration", "report", "--plan", work.plan.name, "--run", run],
+        env=airflow.environment() | {"MIGRATION_TARGET_DSN": work.target.url},
         stderr=subprocess.DEVNULL if quiet else None,
     ).returncode
 
@@ -225,6 +241,7 @@ def report(airflow: Airflow, run: str, target: Target, quiet: bool) -> int:
 def how_to_continue(options: Options, told: str = "") -> str:
     """The commands that lead on from a failure; `told` is what was said of it."""
     same = ["./run", *([shlex.quote(str(options.source))] if options.source else [])]
+    same += ["--plan", options.plan] if options.plan else ["--name", options.name] if options.name else []
     same += ["--target", "postgresql://…"] if options.target else []
     if "on_live_tables=retire" in told:
         return f"To set the live tables aside: {' '.join(same)} --on-live-tables retire"
@@ -245,12 +262,23 @@ def started_cluster() -> Cluster:
     return cluster
 
 
-def connections(source: Path, target: Target) -> dict[str, dict[str, Any]]:
-    """Airflow's connections, as the plan names them."""
-    return {
-        f"{PLAN}_source": {"conn_type": "sqlite", "host": str(source)},
-        f"{PLAN}_target": target.airflow_connection,
-    }
+def connections(work: Work) -> dict[str, dict[str, Any]]:
+    """Airflow's connections, as the plan names them, and the target of any plan that is written meanwhile."""
+    target = work.target.airflow_connection
+    found = {work.plan.target: target, "migration_target": target}
+    if not work.plan.source.startswith("/"):
+        found[work.plan.source] = {"conn_type": "sqlite", "host": str(work.source)}
+    return found
+
+
+def source_of(plan: str | None) -> Path:
+    """The database to migrate when none is given: the plan's own, or the sample of the plan that comes along."""
+    if plan in (None, WIDGETTDC):
+        return sample()
+    source = read(plan).source
+    if not source.startswith("/"):
+        raise LocalError(f"The plan {plan} names no file: give the database too.", status=2)
+    return Path(source)
 
 
 def sample() -> Path:

@@ -11,7 +11,8 @@ from psycopg.conninfo import conninfo_to_dict
 from local.files import LocalError, Secrets
 from local.postgres import HOST, Cluster
 
-DATABASE = "widgettdc"
+TAKEN = ("airflow", "postgres", "template0", "template1")
+"""The embedded server's own databases."""
 OWNER = "widgettdc_user"
 SSL_OPTIONS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
@@ -69,11 +70,11 @@ class Target:
         return [f"{name}={shlex.quote(value)}" for name, value in values.items()]
 
 
-def embedded_target(cluster: Cluster, keys: Secrets) -> Target:
-    """The application's database in the running cluster, made if it is not there."""
-    password = keys.get("widgettdc_user")
-    cluster.ensure_database(DATABASE, OWNER, password)
-    return Target(HOST, cluster.port, OWNER, password, DATABASE)
+def embedded_target(cluster: Cluster, keys: Secrets, plan: str) -> Target:
+    """The plan's database in the running cluster, named like it and made if it is not there."""
+    password, database = keys.get("widgettdc_user"), f"{plan}_db" if plan in TAKEN else plan
+    cluster.ensure_database(database, OWNER, password)
+    return Target(HOST, cluster.port, OWNER, password, database)
 
 
 def own_target(url: str) -> Target:
