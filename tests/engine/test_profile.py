@@ -434,6 +434,28 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
         assert (dict(c.times), c.no_times, c.invalid_json.count) == ({"YYYY-MM-DD": 1}, rows(2), 2)
 
 
+def test_a_collation_that_sqlite_lacks_hinders_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    writer = apsw.Connection(str(path))
+    writer.create_collation("unicase", lambda a, b: (a > b) - (a < b))
+    writer.execute(
+        "CREATE TABLE p (v COLLATE unicase UNIQUE);"
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v JSON COLLATE unicase REFERENCES p (v));"
+        "CREATE INDEX i ON t (v); INSERT INTO p VALUES (5), ('a');"
+        "INSERT INTO t (v) VALUES (5), (-9223372036854775807), (0.5), ('a'), ('2024-01-01'), (x'00'), (NULL)"
+    )
+    writer.close()
+    found = profiled(path)
+    v = found.column("v")
+    assert (v.integers.count, v.reals, v.texts, v.beyond_double) == (2, rows(3), rows(4, 5), 1)
+    assert (v.times, v.invalid_json.count, found.orphans) == (
+        {"YYYY-MM-DD": 1},
+        2,
+        (Evidence(4, ("[2]", "[3]", "[5]")),),
+    )
+    assert found.index_bytes["i"] == 10
+
+
 def test_two_thousand_columns(tmp_path: Path) -> None:
     columns = ", ".join(f"c{n}" for n in range(2000))
     path = database(
@@ -638,15 +660,10 @@ def test_the_longest_key_of_an_index_is_that_of_one_row(tmp_path: Path, encoding
 
 
 def _expected(values: Sequence[Any], encoding: str, declared: str) -> dict[str, Any]:
-    """The facts of a column by looking at each value."""
-    of: dict[type, list[Any]] = {kind: [v for v in values if type(v) is kind] for kind in (int, float, bytes)}
-    raws = [bytes(v) if isinstance(v, Raw) else v.encode(encoding) for v in values if isinstance(v, (str, Raw))]
-    texts, invalid = [], 0
-    for raw in raws:
-        try:
-            texts.append(raw.decode(encoding))
-        except UnicodeDecodeError:
-            invalid += 1
+    """The facts of a column by looking at each of its values as stored, text as Raw."""
+    of: dict[type, list[Any]] = {kind: [v for v in values if type(v) is kind] for kind in (int, float, bytes, Raw)}
+    raws = of[Raw]
+    texts = [t for t in (_decoded(raw, encoding) for raw in raws) if t is not None]
     whole = [v for v in of[float] if v.is_integer() and LEAST <= v <= GREATEST and (v or math.copysign(1, v) > 0)]
     return {
         "counts": (values.count(None), len(of[int]), len(of[float]), len(raws), len(of[bytes])),
@@ -658,9 +675,20 @@ def _expected(values: Sequence[Any], encoding: str, declared: str) -> dict[str, 
         "digits": _digits(of[float], of[int]) if of[float] or (of[int] and "," in declared) else None,
         "empty": raws.count(b""),
         "nul": sum("\0" in t for t in texts),
-        "invalid": invalid,
+        "invalid": len(raws) - len(texts),
+        "sizes": (
+            max((len(t) for t in texts), default=0),
+            max((*(len(t.encode()) for t in texts), *map(len, of[bytes])), default=0),
+        ) if len(texts) == len(raws) else None,
         "digit_texts": sum(t.lstrip("-").isdecimal() and t.isascii() and t.count("-") < 2 and str(int(t)) == t and LEAST <= int(t) <= GREATEST for t in texts),
     }  # fmt: skip
+
+
+def _decoded(raw: bytes, encoding: str) -> str | None:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return None
 
 
 def _said(found: ColumnProfile) -> dict[str, Any]:
@@ -676,6 +704,7 @@ def _said(found: ColumnProfile) -> dict[str, Any]:
         "empty": found.empty.count,
         "nul": found.nul.count,
         "invalid": found.invalid.count,
+        "sizes": None if found.invalid else (found.longest, found.widest),
         "digit_texts": found.digit_texts.count,
     }
 
@@ -708,16 +737,19 @@ VALUES = st.one_of(
         st.lists(TEXTS, min_size=1, max_size=6),
     ),
     encoding=st.sampled_from(["UTF-8", "UTF-16le", "UTF-16be"]),
+    declared=st.sampled_from(["", "TEXT COLLATE NOCASE", "INTEGER", "REAL", "DECIMAL(10, 2)"]),
 )
-def test_every_fact_is_what_python_finds_value_by_value(values: list[Any], encoding: str) -> None:
+def test_every_fact_is_what_python_finds_value_by_value(values: list[Any], encoding: str, declared: str) -> None:
     connection = apsw.Connection(":memory:")
-    connection.execute(f"PRAGMA encoding = '{encoding}'; CREATE TABLE t (a, v BLOB)")
+    connection.execute(f"PRAGMA encoding = '{encoding}'; CREATE TABLE t (a, v {declared})")
     for value in values:
         mark = "CAST(? AS TEXT)" if isinstance(value, Raw) else "?"
         connection.execute(f"INSERT INTO t VALUES ('é', {mark})", [bytes(value) if isinstance(value, Raw) else value])
     catalog = read_catalog(connection)
     found = profile_table(connection, catalog, catalog.table("t")).column("v")
-    assert _said(found) == _expected(values, encoding.lower(), "")
+    stored = connection.execute("SELECT typeof(v), CASE typeof(v) WHEN 'text' THEN CAST(v AS BLOB) ELSE v END FROM t")
+    plain = [Raw(value) if kind == "text" else value for kind, value in stored.fetchall()]  # type: ignore[arg-type]
+    assert _said(found) == _expected(plain, encoding.lower(), declared)
 
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))

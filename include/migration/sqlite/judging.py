@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -14,12 +15,27 @@ PLAIN, WIDE, NUL, INVALID = range(4)
 """What :func:`text_kind` says: ASCII, beyond ASCII, valid with a NUL in it, not valid."""
 
 
+_PIECE = 1 << 20
+"""Longer texts are judged in pieces of so many bytes: whole they would be in memory once more, fourfold at worst."""
+
+
+def _pieces(data: bytes, encoding: str, errors: str) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    for at in range(0, len(data), _PIECE):
+        yield decoder.decode(data[at : at + _PIECE], at + _PIECE >= len(data))
+
+
 def text_kind(data: bytes, encoding: str) -> int:
     """Whether a text's bytes are valid in the database's encoding, and what of."""
     try:
-        text = data.decode(encoding)
+        if len(data) > _PIECE:
+            return max(map(_valid_kind, _pieces(data, encoding, "strict")))
+        return _valid_kind(data.decode(encoding))
     except UnicodeDecodeError:
         return INVALID
+
+
+def _valid_kind(text: str) -> int:
     if "\0" in text:
         return NUL
     return PLAIN if text.isascii() else WIDE
@@ -27,12 +43,12 @@ def text_kind(data: bytes, encoding: str) -> int:
 
 def utf8_size(data: bytes, encoding: str) -> int:
     """A text's bytes once it is UTF-8."""
-    return len(data.decode(encoding, "replace").encode())
+    return sum(len(piece.encode()) for piece in _pieces(data, encoding, "replace"))
 
 
 def characters(data: bytes, encoding: str) -> int:
     """A text's characters, NUL among them, where SQLite's length() ends."""
-    return len(data.decode(encoding, "replace"))
+    return sum(map(len, _pieces(data, encoding, "replace")))
 
 
 def fraction_digits(value: float) -> int:

@@ -36,10 +36,11 @@ _SCALE = re.compile(r"\(\s*\d+\s*,\s*\d+\s*\)")
 
 _KIND = "profile_text_kind(CAST({x} AS BLOB))"
 _JSON = "profile_json_kind(CAST({x} AS BLOB))"
+# COLLATE BINARY wherever values are compared: SQLite may lack the collation that a column has.
 _CONDITIONS = {
-    "beyond_double": "{x} <> CAST({x} AS REAL)",  # SQLite compares integers with reals exactly
-    "whole": "{x} = CAST({x} AS INTEGER)",
-    "negative_zeros": "{x} = 0.0 AND atan2({x}, -1.0) < 0",  # as text it looks like 0.0
+    "beyond_double": "{x} COLLATE BINARY <> CAST({x} AS REAL)",  # SQLite compares integers with reals exactly
+    "whole": "{x} COLLATE BINARY = CAST({x} AS INTEGER)",
+    "negative_zeros": "{x} COLLATE BINARY = 0.0 AND atan2({x}, -1.0) < 0",  # as text it looks like 0.0
     "infinite": "abs({x}) = 9e999",
     "empty": "octet_length({x}) = 0",
     "nul": f"{_KIND} = {judging.NUL}",
@@ -52,8 +53,8 @@ _CONDITIONS = {
 """Of which values of its storage class a fact is true."""
 # What is asked first of each storage class that a column has. {size}: bytes (UTF-8) of a text.
 _MEASURES = {
-    "integer": {"least": "min({x})", "greatest": "max({x})"},
-    "real": {"least_real": "min({x})", "greatest_real": "max({x})"},
+    "integer": {"least": "min({x} COLLATE BINARY)", "greatest": "max({x} COLLATE BINARY)"},
+    "real": {"least_real": "min({x} COLLATE BINARY)", "greatest_real": "max({x} COLLATE BINARY)"},
     "text": {"text_bytes": "sum({size})", "widest_text": "max({size})"},
     "blob": {"blob_bytes": "sum(octet_length({x}))", "widest_blob": "max(octet_length({x}))"},
 }
@@ -199,7 +200,7 @@ def _fraction_question(scan: Scan, found: _Found) -> dict[str, str]:
     if most < _DECIMAL_DIGITS:
         # n / 10**most is the double nearest to that decimal: IEEE 754 divides exactly rounded.
         n = f"round({{x}} * 1e{most})"
-        more += f" AND NOT ({n} / 1e{most} = {{x}} AND abs({n}) < 1e{_DECIMAL_DIGITS})"
+        more += f" AND NOT ({n} / 1e{most} = {{x}} COLLATE BINARY AND abs({n}) < 1e{_DECIMAL_DIGITS})"
     return {"fraction": f"max(profile_fraction_digits({found.x})) FILTER (WHERE {found.among('real', more)})"}
 
 

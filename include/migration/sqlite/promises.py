@@ -88,9 +88,10 @@ def _forms(profile: ColumnProfile, child: Column, parent: Column) -> tuple[str, 
 
 def _canonical(x: str) -> str:
     whole = f"CAST({x} AS INTEGER)"
+    same = f"{x} COLLATE BINARY = {whole}"
     return (
         f"CASE WHEN typeof({x}) = 'integer' THEN CAST({x} AS TEXT)"
-        f" WHEN typeof({x}) = 'real' AND {x} = {whole} THEN CAST({whole} AS TEXT) ELSE {x} END COLLATE BINARY"
+        f" WHEN typeof({x}) = 'real' AND {same} THEN CAST({whole} AS TEXT) ELSE {x} END COLLATE BINARY"
     )
 
 
