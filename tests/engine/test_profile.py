@@ -45,10 +45,6 @@ def column(tmp_path: Path, values: Sequence[Any], declared: str = "", encoding: 
     return profiled(path).column("v")
 
 
-def times(tmp_path: Path, *texts: str, encoding: str = "UTF-8") -> dict[str, int]:
-    return dict(column(tmp_path, texts, "TEXT", encoding).times)
-
-
 def rows(*numbers: int) -> Evidence:
     """Evidence of rows with these ids."""
     return Evidence(len(numbers), tuple(f"[{n}]" for n in numbers[:3]))
@@ -309,7 +305,7 @@ NO_TIMES = [
 @UTF16
 @pytest.mark.parametrize(("text", "form"), FORMS)
 def test_a_text_of_each_form_is_a_time(tmp_path: Path, text: str, form: str, encoding: str) -> None:
-    found = column(tmp_path, [text] * 3, "TEXT", encoding)
+    found = column(tmp_path, [text] * 3, "TIMESTAMP", encoding)
     assert (dict(found.times), found.no_times) == ({form: 3}, Evidence())
 
 
@@ -331,12 +327,11 @@ def test_near_misses_are_no_times(tmp_path: Path) -> None:
 )
 def test_near_misses_among_thousands_of_times_are_all_found(tmp_path: Path, usual: str, encoding: str) -> None:
     shape = usual[10:]
-    near = [text for text in NO_TIMES if len(text.encode()) <= judging.LONGEST_TIME]
-    near += [
+    near = NO_TIMES + [
         day + shape for day in ("2023-02-29", "2024-02-30", "2024-13-01", "0000-01-01", "2024-00-01", "2024-01-32")
     ]
     near += [usual[:-1] + "x", usual + "\0", usual[:-1] + "\0", usual + " ", " " + usual, usual + "\n"]
-    found = column(tmp_path, [*[usual] * 1500, *near, None], "TEXT", encoding)
+    found = column(tmp_path, [*[usual] * 1500, *near, None], "TIME TEXT", encoding)
     assert sum(found.times.values()) == 1500
     assert found.no_times == Evidence(len(near), ("[1501]", "[1502]", "[1503]"))
 
@@ -346,7 +341,7 @@ def test_each_form_of_a_mixed_column_is_counted(tmp_path: Path) -> None:
     wanted = Counter[str]()
     for n, (_, form) in enumerate(FORMS, 1):
         wanted[form] += n
-    assert times(tmp_path, *texts) == wanted
+    assert column(tmp_path, texts, "TIMESTAMP TEXT").times == wanted
 
 
 def test_every_valid_day_is_one_and_no_other(tmp_path: Path) -> None:
@@ -356,9 +351,19 @@ def test_every_valid_day_is_one_and_no_other(tmp_path: Path) -> None:
     assert found.no_times.count == len(days) - 1462
 
 
-def test_texts_that_are_no_times_are_not_asked_about_them(tmp_path: Path) -> None:
-    assert times(tmp_path, *["Alice"] * 1000, "2024-01-01") == {}
-    assert times(tmp_path / "..", "2024-01-01", "a text that is too long to be the writing of an instant") == {}
+def test_times_are_found_behind_thousands_of_other_texts(tmp_path: Path) -> None:
+    found = column(tmp_path, [*["Alice"] * 2000, "2024-01-01", "long " * 1000], "DATETIME TEXT")
+    assert (found.times, found.no_times.count) == ({"YYYY-MM-DD": 1}, 2001)
+
+
+def test_a_column_declared_as_time_without_one_has_only_evidence_of_others(tmp_path: Path) -> None:
+    found = column(tmp_path, ["Alice", "", 5, None], "TIMESTAMP")
+    assert (found.times, found.no_times) == ({}, rows(1, 2))
+
+
+def test_times_are_asked_only_of_columns_declared_so(tmp_path: Path) -> None:
+    found = column(tmp_path, ["2024-01-01", "x"], "TEXT")
+    assert (found.times, found.no_times) == ({}, Evidence())
 
 
 def test_empty_texts_do_not_hide_times(tmp_path: Path) -> None:
@@ -425,7 +430,7 @@ def test_the_bytes_of_a_table_are_those_of_texts_and_blobs_and_eight_for_each_nu
 
 def test_names_of_any_kind(tmp_path: Path) -> None:
     names = ['a "b"', "{x}", "{0}", "select", "50%", "é;--", "", "x'y", "[z]", "profile_tally"]
-    columns = ", ".join(f"{quoted(n)} JSON" for n in names)
+    columns = ", ".join(f"{quoted(n)} JSON_TIME" for n in names)
     path = database(tmp_path / "a.db", f"CREATE TABLE {quoted('t {x}')} ({columns})")
     insert(path, "t {x}", [["2024-01-01"] * len(names), ["2024-01-01 x"] * len(names), [0.1, *[None] * 9]])
     found = profiled(path, "t {x}")
@@ -440,7 +445,7 @@ def test_a_collation_that_sqlite_lacks_hinders_nothing(tmp_path: Path) -> None:
     writer.create_collation("unicase", lambda a, b: (a > b) - (a < b))
     writer.execute(
         "CREATE TABLE p (v COLLATE unicase UNIQUE);"
-        "CREATE TABLE t (id INTEGER PRIMARY KEY, v JSON COLLATE unicase REFERENCES p (v));"
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v JSON_TIME COLLATE unicase REFERENCES p (v));"
         "CREATE INDEX i ON t (v); INSERT INTO p VALUES (5), ('a');"
         "INSERT INTO t (v) VALUES (5), (-9223372036854775807), (0.5), ('a'), ('2024-01-01'), (x'00'), (NULL)"
     )

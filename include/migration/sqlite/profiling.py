@@ -224,7 +224,7 @@ def _judge_texts(scan: Scan, columns: list[_Found]) -> None:
     _ask(scan, doubtful, lambda found: found.count("text", "nul") | found.count("text", "invalid"))
     _ask(scan, [found for found, kind in kinds if kind != judging.PLAIN], _length_question)
     for found in columns:
-        if found.facts["widest_text"] <= judging.LONGEST_TIME:
+        if any(word in found.column.declared_type.upper() for word in ("DATE", "TIME")):
             _judge_times(scan, found)
     documents = [found for found in columns if "JSON" in found.column.declared_type.upper()]
     _ask(scan, documents, _json_question)
@@ -274,12 +274,10 @@ def _groups(scan: Scan, columns: Iterable[_Found]) -> Iterator[list[_Found]]:
 
 
 def _judge_times(scan: Scan, found: _Found) -> None:
-    """Count the forms of time, if the first texts have any: SQLite counts the most frequent, Python all others."""
+    """Count the forms of time: SQLite those that are frequent in the first texts, Python all others."""
     value = f"CAST({found.x} AS BLOB)"
     sample = scan.sample(value, found.among("text", "octet_length({x}) > 0"), SAMPLE)
     forms = Counter(filter(None, (judging.time_form(data, scan.encoding) for data in sample)))
-    if not forms:
-        return
     counts = Counter[judging.TimeForm | None]()
 
     def tally(data: bytes) -> int:
@@ -290,16 +288,15 @@ def _judge_times(scan: Scan, found: _Found) -> None:
     scan.define("no_time", lambda data: judging.time_form(data, scan.encoding) is None)
     usual = [form for form, _ in forms.most_common(2)]
     known = [_is_of_form(scan, found.x, form) for form in usual]
-    cases = " ".join(f"WHEN {is_form} THEN {weight}" for is_form, weight in zip(known, (1, _HIGH), strict=False))
-    question = f"sum(CASE {cases} ELSE profile_tally({value}) END) FILTER (WHERE {found.of('text')})"
+    is_text = found.of("text")
+    weighed = "".join(f" WHEN {is_form} THEN {weight}" for is_form, weight in zip(known, (1, _HIGH), strict=False))
+    question = f"sum(CASE WHEN NOT {is_text} THEN 0{weighed} ELSE profile_tally({value}) END)"
     both = divmod(scan.ask({"usual": question})["usual"], _HIGH)
     counts.update(dict(zip(usual, reversed(both), strict=False)))
     found.facts["no_times"] = counts.pop(None, 0)
     found.facts["times"] = {str(form): count for form, count in counts.most_common() if form and count}
-    cases = " ".join(f"WHEN {is_form} THEN FALSE" for is_form in known)
-    found.conditions["no_times"] = (
-        f"CASE WHEN {found.of('text')} THEN CASE {cases} ELSE profile_no_time({value}) END END"
-    )
+    others = "".join(f" WHEN {is_form} THEN FALSE" for is_form in known)
+    found.conditions["no_times"] = f"CASE WHEN NOT {is_text} THEN FALSE{others} ELSE profile_no_time({value}) END"
 
 
 def _is_of_form(scan: Scan, x: str, form: judging.TimeForm) -> str:
