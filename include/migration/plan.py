@@ -153,6 +153,12 @@ class TablePlan(_Strict):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @property
+    def form_digest(self) -> str:
+        """The same of what does not only say what becomes of values that cannot cross."""
+        columns = {name: c.model_copy(update={"invalid": None}) for name, c in self.columns.items()}
+        return self.model_copy(update={"columns": columns, "invalid": None}).digest
+
+    @property
     def described(self) -> bool:
         """Whether this describes the target's table, in the place of models."""
         own = self.primary_key or self.unique or self.checks or self.indexes or self.foreign_keys

@@ -10,6 +10,7 @@ from typing import Any
 
 from migration.errors import MigrationError, together
 from migration.job import Job, Params, step
+from migration.load.replay import replay_table as replay
 from migration.load.table import load_table as load
 from migration.postgres import cutover, state
 from migration.postgres.schema import create_schema, finish_schema
@@ -31,6 +32,7 @@ __all__ = [
     "newest_cut_over",
     "preflight",
     "recorded",
+    "replay",
     "report",
     "require_success",
     "rollback",

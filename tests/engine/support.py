@@ -204,7 +204,7 @@ def everything(job: Job) -> dict[str, list[Any]]:
     for table in map(job.plan.target_table, job.plan.tables):
         found[table] = staged(job, table, "(t.*)::text")
     for name in ("loads", "quarantine", "quarantined_values", "altered_values"):
-        moving = ["load_id", "xid", "seconds", "loaded_at", "indexed_at", "shape"]
+        moving = ["load_id", "xids", "seconds", "loaded_at", "indexed_at", "shape"]
         query = sql.SQL("SELECT (to_jsonb(t) - %s::text[])::text FROM {} t ORDER BY 1")
         found[f"migration.{name}"] = ask(job, query.format(sql.Identifier("migration", name)), moving)
     return found

@@ -29,11 +29,10 @@ def source(tmp_path: Path) -> Path:
     return database(tmp_path / "app.db", *APPLICATION)
 
 
-def run(source: Path, dsn: str, run_id: str = "run-1", **params: str) -> Job:
+def run(source: Path, dsn: str, run_id: str = "run-1") -> Job:
     """A run of the assessed plan that has not begun."""
     home = source.parent / "home"
-    chosen = {"mode": "cut_over", "approval": "given"} | params
-    return Job(assess(source, home, target=dsn).plan, run_id, dsn, source, home, Params(**chosen))
+    return Job(assess(source, home, target=dsn).plan, run_id, dsn, source, home, Params("cut_over", "given"))
 
 
 def up_to_verify(job: Job) -> None:

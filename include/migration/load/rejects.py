@@ -62,6 +62,20 @@ def row_key(key: tuple[tuple[str, Any], ...], encoding: str) -> str:
 _as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
+def key_of(text: str, encoding: str) -> tuple[Any, ...]:
+    """The key that :func:`row_key` wrote, for :attr:`migration.load.blocks.Reading.by_key`; text as its bytes."""
+
+    def value(part: Any) -> Any:
+        match part:
+            case {"real": written}:
+                return float(written)
+            case {"text": digits} | {"blob": digits}:
+                return bytes.fromhex(digits)
+        return part.encode(encoding) if isinstance(part, str) else part
+
+    return tuple(map(value, json.loads(text)))
+
+
 def raw_bytes(value: Any) -> bytes | None:
     """A stored value as bytes: text and blobs as they are, numbers as their shortest exact decimal text."""
     if value is None or isinstance(value, bytes):
@@ -99,12 +113,13 @@ def _crossing(cast: Cast, cells: Sequence[Cell], encoding: str) -> list[Any]:
     """What crosses of each value: None for NULL, Inexact in place of one that cannot."""
 
     def known(storage: str, value: Any) -> Cell:
-        if storage == "text":
-            try:
-                return storage, value.decode(encoding)
-            except UnicodeDecodeError:
-                return "broken", value
-        return storage, value
+        if storage != "text":
+            return storage, value
+        try:
+            text = value.decode(encoding)
+        except UnicodeDecodeError:
+            return "broken", value
+        return "broken" if "\0" in text else storage, text  # no type takes a NUL: said here, it costs no block's try
 
     stored = iter(cast.convert_each([known(*cell) for cell in cells if cell[0] != "null"]))
     return [None if storage == "null" else next(stored) for storage, _ in cells]

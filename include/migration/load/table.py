@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import apsw
@@ -54,8 +55,10 @@ def load_table(job: Job, table: str) -> dict[str, Any]:
             snapshot.close()
 
 
-def _load(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    started = time.monotonic()
+def prepared(
+    job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.Connection[Any]
+) -> tuple[Reading, sa.Table]:
+    """How the table is read, and where it is staged; holds run and table to the end of the transaction."""
     run = hold(connection, job)
     lock(connection, f"Table {table}", job.run_id, table)
     plan = job.plan.tables[table]
@@ -64,10 +67,17 @@ def _load(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.C
     staged = in_schema(metadata, run["staging"], [mapped.target.name])[mapped.target.name]
     casts = tuple(cast_for(table, name, target.type, plan.cast(name)) for name, target in mapped.columns)
     encoding = str(snapshot.execute("PRAGMA encoding").fetchall()[0][0])
+    return Reading(mapped, casts, (), encoding), staged
+
+
+def _load(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    started = time.monotonic()
+    reading, staged = prepared(job, table, snapshot, connection)
+    mapped = reading.map
     _empty(connection, job, table, staged)
     orphans = orphan_predicates(snapshot, connection, job, mapped)
     while True:
-        reading = Reading(mapped, casts, orphans, encoding)
+        reading = replace(reading, orphans=orphans)
         size = measure(snapshot, reading)
         sent, settled = _move(job, snapshot, connection, staged, reading, size)
         if not settled.quarantined or all(key.parent != table for key in mapped.foreign_keys):
@@ -95,7 +105,9 @@ def _load(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.C
     }
     identity = {"run_id": job.run_id, "table_name": table}
     state.clear(connection, state.loads, **identity)
-    known = {"load_id": uuid.uuid4(), "plan_digest": plan.digest, "xid": state.transaction_id(connection)}
+    plan = job.plan.tables[table]
+    digests = {"plan_digest": plan.digest, "form_digest": plan.form_digest}
+    known = digests | {"load_id": uuid.uuid4(), "xids": [state.transaction_id(connection)]}
     state.put(connection, state.loads, identity | figures | known)
     megabytes = sent.bytes / 1e6
     log.info(

@@ -159,7 +159,7 @@ def _record(
         after[name] = {
             "oid": staged[name],
             "rows": row["loaded"],
-            "xid": row["xid"],
+            "xids": row["xids"],
             "load_id": str(row["load_id"]),
             "retired": former.get(name),
         }
@@ -272,7 +272,7 @@ def _written(
 ) -> tuple[list[str], dict[str, str]]:
     found, versions = [], {}
     for name, table in after.items():
-        rows, untouched, versions[name] = counted(connection, schema, name, table["xid"])
+        rows, untouched, versions[name] = counted(connection, schema, name, table["xids"])
         if rows != untouched or untouched != table["rows"]:
             found.append(
                 f"{name}: {rows - untouched} rows inserted or changed, "

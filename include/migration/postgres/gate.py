@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -114,7 +115,7 @@ def _staged(
     connection: psycopg.Connection[Any], job: Job, target: str, load: dict[str, Any], shape: Shape
 ) -> list[str]:
     """What was changed in the staged table since it was loaded and finished."""
-    rows, untouched, _ = counted(connection, job.staging, target, load["xid"])
+    rows, untouched, _ = counted(connection, job.staging, target, load["xids"])
     found = []
     if rows != load["loaded"] or untouched != rows:
         found.append(
@@ -128,12 +129,12 @@ def _staged(
     return found
 
 
-def counted(connection: psycopg.Connection[Any], schema: str, table: str, xid: int) -> tuple[int, int, str]:
-    """How many rows the table holds, how many of them are as transaction ``xid`` (modulo 2^32) inserted them,
+def counted(connection: psycopg.Connection[Any], schema: str, table: str, xids: Sequence[int]) -> tuple[int, int, str]:
+    """How many rows the table holds, how many of them are as the transactions ``xids`` (modulo 2^32) inserted them,
     and the fingerprint of these rows (:data:`live.VERSIONS`)."""
     # The id as a literal: the driver would look for placeholders in a table's name, where % may stand.
-    query = sql.SQL("SELECT count(*), count(*) FILTER (WHERE xmin = {}::xid), {} FROM {}").format(
-        sql.Literal(str(xid % 2**32)), VERSIONS, sql.Identifier(schema, table)
+    query = sql.SQL("SELECT count(*), count(*) FILTER (WHERE xmin = ANY ({}::xid[])), {} FROM {}").format(
+        sql.Literal([str(x) for x in xids]), VERSIONS, sql.Identifier(schema, table)
     )
     rows, untouched, versions = connection.execute(query).fetchall()[0]
     return rows, untouched, versions

@@ -59,7 +59,7 @@ def drop_post_data(connection: psycopg.Connection[Any], schema: str, tables: lis
     the state before :func:`finish_schema`, in which they can be emptied and filled. The caller commits."""
     if not _has_post_data(connection, schema, tables):  # the first load of each table: describing takes longer
         return
-    _drop_references(connection, schema, tables)
+    drop_references(connection, schema, tables)
     for table, shape in described(connection, schema, tables).items():
         _drop(connection, schema, table, list(shape["constraints"]), list(shape["indexes"]))
 
@@ -80,8 +80,8 @@ def _has_post_data(connection: psycopg.Connection[Any], schema: str, tables: lis
     return found == (True,)
 
 
-def _drop_references(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> None:
-    """Drop the foreign keys of ``schema`` that lead to ``tables`` or from them."""
+def drop_references(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> None:
+    """Drop the foreign keys of ``schema`` that lead to ``tables`` or from them. The caller commits."""
     found = connection.execute(
         "SELECT c.relname, o.conname FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid"
         " JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = %(schema)s"
@@ -221,7 +221,7 @@ def _finish_table(
             for kind in ("constraints", "indexes")
         }
         if any(d.startswith(_REFERABLE) for named in wrong.values() for d in named.values()):
-            _drop_references(connection, job.staging, [target])
+            drop_references(connection, job.staging, [target])
         _drop(connection, job.staging, target, list(wrong["constraints"]), list(wrong["indexes"]))
         created = []
         with path(connection, job.staging):
@@ -243,12 +243,12 @@ def _finish_table(
 def _foreign_keys(connection: psycopg.Connection[Any], job: Job, wanted: dict[str, Shape]) -> list[str]:
     created = []
     present = described(connection, job.staging, list(wanted))
-    for source in job.plan.tables:
-        target = job.plan.target_table(source)
-        shape, known = wanted[target], present[target]["foreign_keys"]
-        wrong = [n for n, d in known.items() if shape["foreign_keys"].get(n) != d]
-        _drop(connection, job.staging, target, wrong)
-        with path(connection, job.staging):
+    with path(connection, job.staging):
+        for source in job.plan.tables:
+            target = job.plan.target_table(source)
+            shape, known = wanted[target], present[target]["foreign_keys"]
+            wrong = [n for n, d in known.items() if shape["foreign_keys"].get(n) != d]
+            _drop(connection, job.staging, target, wrong)
             for name, definition in shape["foreign_keys"].items():
                 if known.get(name) != definition:
                     table, advice = sql.Identifier(job.staging, target), _settling(job.plan, source, name)

@@ -52,7 +52,7 @@ runs = _table(
     # {target table: oid} as create_schema made them: what this run owns, wherever it has been moved since; and
     # {target view: {oid, shape, plan_digest}} as finish_schema made them
     sa.Column("staged", pg.JSONB),
-    # {target table: {oid, rows, xid, load_id, retired}} at the cut-over; retired is the former live one's oid or null.
+    # {target table: {oid, rows, xids, load_id, retired}} at the cut-over; retired is the former live one's oid or null.
     # Of a view {oid, view: true, retired}
     sa.Column("live_after", pg.JSONB),
     sa.Column("approval", pg.JSONB),
@@ -76,7 +76,9 @@ loads = _table(
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("load_id", sa.Uuid, nullable=False, unique=True),
     sa.Column("plan_digest", sa.Text, nullable=False),
-    sa.Column("xid", sa.BigInteger, nullable=False),  # the loading transaction: its rows' xmin, modulo 2^32
+    sa.Column("form_digest", sa.Text, nullable=False),  # of the plan without what becomes of values that cannot cross
+    # the transactions that loaded it, and replayed its quarantine: their rows' xmin, modulo 2^32
+    sa.Column("xids", pg.JSONB, nullable=False),
     sa.Column("source_rows", sa.BigInteger, nullable=False),
     sa.Column("loaded", sa.BigInteger, nullable=False),
     sa.Column("quarantined", sa.BigInteger, nullable=False),

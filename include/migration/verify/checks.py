@@ -88,8 +88,8 @@ def altered(load: Mapping[str, Any], count: int) -> Check:
 
 def untouched(staged: Staged, load: Mapping[str, Any]) -> tuple[int, Check]:
     """How many rows there are, read from the table itself, and whether all are as the load inserted them."""
-    query = sql.SQL("SELECT count(*), count(*) FILTER (WHERE xmin = {}::xid) FROM {}").format(
-        sql.Literal(str(load["xid"] % 2**32)), sql.Identifier(staged.schema, staged.target)
+    query = sql.SQL("SELECT count(*), count(*) FILTER (WHERE xmin = ANY ({}::xid[])) FROM {}").format(
+        sql.Literal([str(x) for x in load["xids"]]), sql.Identifier(staged.schema, staged.target)
     )
     with psycopg.RawCursor(staged.connection) as cursor:
         held, same = cursor.execute(query).fetchall()[0]
