@@ -34,8 +34,9 @@ def replay_table(job: Job, table: str) -> dict[str, Any]:
     """Send the quarantined rows of ``table`` through the plan's present policies; the table's new figures.
 
     Commits once: the rows that cross now, the quarantine without them, the balance. After it come finish_schema, which
-    makes the table's foreign keys again, and the verification; an approval given before is void. MigrationError when the table is not loaded, or its plan has changed in more
-    than what becomes of values that cannot cross: then all of it has to be loaded anew. RejectedRows as of a load.
+    makes the table's foreign keys again, and the verification; an approval given before is void. MigrationError when
+    the table is not loaded, or its plan has changed in more than what becomes of values that cannot cross: then all of
+    it has to be loaded anew. RejectedRows as of a load.
     """
     with step(job, "load", table), connected(job.target, f"Replaying the quarantine of {table}") as connection:
         snapshot = open_snapshot(snapshot_path(job))
