@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 PLAIN, WIDE, NUL, INVALID = range(4)
 """What :func:`text_kind` says: ASCII, beyond ASCII, valid with a NUL in it, not valid."""
-
-
 _PIECE = 1 << 20
 """Longer texts are judged in pieces of so many bytes: whole they would be in memory once more, fourfold at worst."""
 
@@ -103,8 +101,6 @@ _TIME = re.compile(
     r"(?:([ T])(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(?:(Z)|([+-])(\d\d)(?:(:?)(\d\d))?)?)?",
     re.ASCII,
 )
-
-
 _LONGEST_TIME = 2 * len("YYYY-MM-DD HH:MM:SS.123456789+00:00")
 """Bytes of a time in any encoding; what is longer is none."""
 

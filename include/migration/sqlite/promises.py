@@ -19,11 +19,21 @@ def violations(scan: Scan) -> tuple[Evidence | None, ...]:
     """Per CHECK the rows for which it is false, which NULL is not; None where SQLite cannot tell."""
     # The line's end closes a comment at the end of the text.
     broken = [f"NOT ({check.text}\n)" for check in scan.table.checks]
+    compiled = [condition for condition in broken if _compiles(scan, condition)]
+    counts: dict[str, int | None]
     try:
-        counts: dict[str, int | None] = dict(scan.ask({c: _count(c) for c in broken}))
+        counts = dict(scan.ask({condition: _count(condition) for condition in compiled}))
     except _CANNOT:
-        counts = {condition: _counted(scan, condition) for condition in broken}
-    return tuple(None if (n := counts[c]) is None else scan.evidence(n, c) for c in broken)
+        counts = {condition: _counted(scan, condition) for condition in compiled}
+    return tuple(None if (n := counts.get(c)) is None else scan.evidence(n, c) for c in broken)
+
+
+def _compiles(scan: Scan, condition: str) -> bool:
+    try:
+        scan.sample("NULL", condition, 0)
+    except _CANNOT:
+        return False
+    return True
 
 
 def _count(condition: str) -> str:
