@@ -101,7 +101,7 @@ _TIME = re.compile(
     r"(?:([ T])(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(?:(Z)|([+-])(\d\d)(?:(:?)(\d\d))?)?)?",
     re.ASCII,
 )
-_LONGEST_TIME = 2 * len("YYYY-MM-DD HH:MM:SS.123456789+00:00")
+LONGEST_TIME = 2 * len("YYYY-MM-DD HH:MM:SS.123456789+00:00")
 """Bytes of a time in any encoding; what is longer is none."""
 
 
@@ -110,7 +110,7 @@ def time_form(data: bytes, encoding: str) -> TimeForm | None:
 
     Offsets reach to 15:59, as PostgreSQL's do. No form has leap seconds or the hour 24.
     """
-    found = _TIME.fullmatch(data.decode(encoding, "replace")) if len(data) <= _LONGEST_TIME else None
+    found = _TIME.fullmatch(data.decode(encoding, "replace")) if len(data) <= LONGEST_TIME else None
     if found is None:
         return None
     year, month, day, middle, hour, minute, second, fraction, utc, sign, ahead, colon, minutes = found.groups("")

@@ -276,7 +276,9 @@ def _groups(scan: Scan, columns: Iterable[_Found]) -> Iterator[list[_Found]]:
 def _judge_times(scan: Scan, found: _Found) -> None:
     """Count the forms of time: SQLite those that are frequent in the first texts, Python all others."""
     value = f"CAST({found.x} AS BLOB)"
-    sample = scan.sample(value, found.among("text", "octet_length({x}) > 0"), SAMPLE)
+    sample = scan.sample(
+        value, found.among("text", f"octet_length({{x}}) BETWEEN 1 AND {judging.LONGEST_TIME}"), SAMPLE
+    )
     forms = Counter(filter(None, (judging.time_form(data, scan.encoding) for data in sample)))
     counts = Counter[judging.TimeForm | None]()
 
