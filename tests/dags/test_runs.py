@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG
-from psycopg.conninfo import conninfo_to_dict
 
+from tests.dags.stage import REAL, Stage, target_connection
 from widgettdc.sample import make_sample
 
 ROOT = Path(__file__).parents[2]
-REAL: dict[str, Any] = {"mode": "cut_over", "approval": "given"}
-
-
-class Stage:
-    """A source, a target and the DAGs between them."""
-
-    def __init__(self, folder: Path, dsn: str, dags: dict[str, DAG]) -> None:
-        self.source, self.dsn, self.dags = folder / "widgettdc.db", dsn, dags
-
-    def run(self, dag: str = "migrate_widgettdc", **conf: Any) -> dict[str, str]:
-        """Run a DAG to its end; the states of its tasks, and of the run under ''."""
-        result = self.dags[dag].test(run_conf=conf)
-        return {t.task_id: str(t.state) for t in result.get_task_instances()} | {"": str(result.state)}
-
-    def query(self, statement: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.dsn) as connection:
-            return connection.execute(statement.encode()).fetchall()
-
-    def change_source(self, statement: str) -> None:
-        connection = sqlite3.connect(self.source)
-        with connection:
-            connection.execute(statement)
-        connection.close()
 
 
 @pytest.fixture
 def stage(airflow_database: None, tmp_path: Path, target_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    parts = conninfo_to_dict(target_dsn)
-    target = {
-        "conn_type": "postgres",
-        "host": parts.get("host"),
-        "port": int(parts.get("port") or 5432),
-        "login": parts.get("user"),
-        "password": parts.get("password"),
-        "schema": parts.get("dbname"),
-    }
-    stage = Stage(tmp_path, target_dsn, dict(DagBag(ROOT / "dags").dags))
+    stage = Stage(tmp_path / "widgettdc.db", target_dsn, dict(DagBag(ROOT / "dags").dags))
     make_sample(stage.source)
     monkeypatch.setenv("AIRFLOW_CONN_WIDGETTDC_SOURCE", json.dumps({"conn_type": "sqlite", "host": str(stage.source)}))
-    monkeypatch.setenv("AIRFLOW_CONN_WIDGETTDC_TARGET", json.dumps(target))
+    monkeypatch.setenv("AIRFLOW_CONN_WIDGETTDC_TARGET", target_connection(target_dsn))
     monkeypatch.setenv("MIGRATION_HOME", str(tmp_path / "home"))
     return stage
 

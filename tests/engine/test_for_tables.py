@@ -69,7 +69,7 @@ def fails(errors: dict[str, Exception]) -> Any:
 
 
 def test_trying_again_is_worth_it_only_when_it_may_help_every_failed_table(job: Job) -> None:
-    passing = {"a": TransientError("a waits"), "b": TransientError("b waits")}
+    passing: dict[str, Exception] = {"a": TransientError("a waits"), "b": TransientError("b waits")}
     with pytest.raises(TransientError, match="^a waits\nb waits$"):
         steps.for_tables(fails(passing), job, ("a", "b", "c"))
     with pytest.raises(RejectedRows, match="^a waits\nb is wrong$"):
