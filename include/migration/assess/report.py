@@ -136,15 +136,21 @@ def _lines(facts: Facts, html: Path) -> Iterator[str]:
 
 def _together(findings: list[Finding]) -> Iterator[str]:
     """The findings' sentences; those that differ in nothing but their subject in one."""
-    alike: dict[tuple[str, str, str], list[Finding]] = {}
-    for finding in findings:
-        alike.setdefault((finding.rule, finding.what, finding.proposal), []).append(finding)
-    for same in alike.values():
-        if len(same) < 3 or any(f.evidence for f in same):
-            yield from (f.sentence() for f in same)
+    for same in alike(findings):
+        if len(same) == 1:
+            yield same[0].sentence()
         else:
             subjects = ", ".join(f.subject for f in same[:NAMED]) + (", …" if len(same) > NAMED else "")
             yield f"{len(same):,} times: {same[0].what}. {same[0].proposal}: {subjects} [{same[0].rule}]"
+
+
+def alike(findings: list[Finding]) -> list[list[Finding]]:
+    """The findings in groups: of those that differ in nothing but their subject, where there are three or more."""
+    groups: dict[object, list[Finding]] = {}
+    for finding in findings:
+        own = finding if finding.evidence else (finding.rule, finding.what, finding.proposal)
+        groups.setdefault(own, []).append(finding)
+    return [part for same in groups.values() for part in ([same] if len(same) > 2 else [[f] for f in same])]
 
 
 def write_report(facts: Facts, folder: Path) -> dict[str, Path]:
@@ -208,9 +214,9 @@ def _page(facts: Facts) -> str:
         "assessment.html",
         facts=facts,
         meaning=GRADES[facts.grade],
-        work=facts.weighing(Weight.WORK),
-        decide=facts.weighing(Weight.DECIDE),
-        notes=facts.weighing(Weight.NOTE),
+        work=alike(facts.weighing(Weight.WORK)),
+        decide=alike(facts.weighing(Weight.DECIDE)),
+        notes=alike(facts.weighing(Weight.NOTE)),
         evidence=_evidence,
         hue={"A": "good", "B": "warn", "C": "bad"}[facts.grade],
     )
