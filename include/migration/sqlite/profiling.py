@@ -83,14 +83,18 @@ class _Found:
         """SQL: the condition that a value is of a storage class."""
         return f"typeof({self.x}) = '{kind}'"
 
-    def only(self, kind: str) -> str:
-        """SQL behind an aggregate that shall see one storage class; nothing where there is no other and no NULL."""
-        return "" if self.counts[kind] == self.rows else f" FILTER (WHERE {self.of(kind)})"
+    def only(self, kind: str, sql: str) -> bool:
+        """Whether ``sql`` can meet no value but of this storage class; SQLite's own functions pass over NULL."""
+        return self.counts[kind] == (self.rows if "profile_" in sql else self.values)
+
+    def over(self, kind: str, aggregate: str) -> str:
+        """SQL: the aggregate over the values of a storage class."""
+        return aggregate if self.only(kind, aggregate) else f"{aggregate} FILTER (WHERE {self.of(kind)})"
 
     def among(self, kind: str, condition: str) -> str:
         """SQL: a condition about the values of a storage class alone, which sees no others: AND has no order."""
-        condition = condition.format(x=self.x)
-        return condition if self.counts[kind] == self.rows else f"CASE WHEN {self.of(kind)} THEN {condition} END"
+        sql = condition.format(x=self.x)
+        return sql if self.only(kind, sql) else f"CASE WHEN {self.of(kind)} THEN {sql} END"
 
     def count(self, kind: str, fact: str) -> dict[str, str]:
         """The question of how many values of a storage class a fact is true."""
@@ -170,8 +174,8 @@ def _ask(scan: Scan, columns: Sequence[_Found], questions: Callable[[_Found], di
 def _measures(scan: Scan, found: _Found) -> dict[str, str]:
     asked = dict[str, str]()
     for kind in filter(found.counts.get, _CLASSES):
-        measures = _MEASURES[kind].items()
-        asked |= {f: sql.format(x=found.x, size=scan.size(found.x)) + found.only(kind) for f, sql in measures}
+        for fact, measure in _MEASURES[kind].items():
+            asked[fact] = found.over(kind, measure.format(x=found.x, size=scan.size(found.x)))
         for fact in _COUNTED[kind]:
             asked |= found.count(kind, fact)
     return asked
@@ -235,12 +239,12 @@ def _judge_texts(scan: Scan, columns: list[_Found]) -> None:
 def _length_question(found: _Found) -> dict[str, str]:
     # length() ends at a NUL.
     length = f"profile_characters(CAST({found.x} AS BLOB))" if found.facts.get("nul") else f"length({found.x})"
-    return {"longest": f"max({length}){found.only('text')}"}
+    return {"longest": found.over("text", f"max({length})")}
 
 
 def _json_question(found: _Found) -> dict[str, str]:
     weights = f"CASE {_JSON} WHEN {judging.NO_JSON} THEN 1 WHEN {judging.LOSSY} THEN {_HIGH} ELSE 0 END"
-    return {"bad_json": f"sum({weights.format(x=found.x)}){found.only('text')}"}
+    return {"bad_json": found.over("text", f"sum({weights.format(x=found.x)})")}
 
 
 def _text_kinds(scan: Scan, columns: list[_Found]) -> Iterator[tuple[_Found, int]]:
@@ -252,7 +256,7 @@ def _text_kinds(scan: Scan, columns: list[_Found]) -> Iterator[tuple[_Found, int
     groups = list(_groups(scan, columns))
     questions = {}
     for i, group in enumerate(groups):
-        texts = [f.x if not f.only("text") else f"CASE WHEN {f.of('text')} THEN {f.x} END" for f in group]
+        texts = [f.among("text", "{x}") for f in group]
         joined = f"concat_ws(char(10), {', '.join(texts)})" if len(texts) > 1 else f"coalesce({texts[0]}, '')"
         questions[i] = f"max({_KIND.format(x=joined)})"
     for i, kind in scan.ask(questions).items():
