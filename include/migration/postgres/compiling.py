@@ -13,7 +13,6 @@ from psycopg import sql
 from sqlalchemy.schema import AddConstraint, CreateColumn, CreateIndex, CreateTable
 from sqlalchemy.sql.ddl import BaseDDLElement
 
-from migration.derive.target import described_tables
 from migration.plan import Plan, TablePlan
 from migration.postgres.shape import targets, written
 from migration.postgres.target import in_schema, target_metadata
@@ -59,9 +58,12 @@ def uncompilable(connection: psycopg.Connection[Any], plan: Plan) -> tuple[Uncom
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
         connection.execute(_ATTEMPT.format(sql.Identifier(schema)))
         connection.execute("SELECT set_config('search_path', quote_ident(%s), true)", [schema])
-        failed = _attempt(connection, schema, list(_tables(plan, schema)))
+        tables = list(zip(plan.tables, in_schema(target_metadata(plan), schema, targets(plan)).values(), strict=True))
+        # Bare columns first; those to be generated are plain.
+        bare = [_Object("table", s, s, (t.name, *t.columns.keys()), CreateTable(t)) for s, t in tables]
+        failed = _attempt(connection, schema, bare)
         lacking = {f.table for f in failed}
-        failed += _attempt(connection, schema, [o for o in _parts(plan, schema) if o.table not in lacking])
+        failed += _attempt(connection, schema, [o for o in _parts(plan, tables) if o.table not in lacking])
         return (*failed, *_unnamed(connection, plan, schema, failed))
 
 
@@ -98,19 +100,8 @@ def _attempt(connection: psycopg.Connection[Any], schema: str, objects: list[_Ob
     return [Uncompiled(o.kind, o.table, o.name, failed[i]) for i, o in enumerate(objects) if i in failed]
 
 
-def _tables(plan: Plan, schema: str) -> Iterator[_Object]:
-    """The tables with their bare columns; those to be generated are plain."""
-    bare = {name: _bare(table) for name, table in plan.tables.items()}
-    metadata = described_tables(plan.model_copy(update={"tables": bare}))
-    tables = in_schema(metadata, schema, targets(plan))
-    for source, table in zip(plan.tables, tables.values(), strict=True):
-        yield _Object("table", source, source, (table.name, *table.columns.keys()), CreateTable(table))
-
-
-def _bare(table: TablePlan) -> TablePlan:
-    columns = {n: c.model_copy(update={"default": None, "generated": None}) for n, c in table.columns.items()}
-    parts: dict[str, Any] = {"primary_key": None, "unique": {}, "checks": {}, "indexes": {}, "foreign_keys": {}}
-    return table.model_copy(update={"columns": columns, **parts})
+Tables = list[tuple[str, sa.Table]]
+"""Each source table's name, and its target in the schema where it is tried."""
 
 
 _CONSTRAINTS: dict[str, type[sa.Constraint]] = {
@@ -120,9 +111,8 @@ _CONSTRAINTS: dict[str, type[sa.Constraint]] = {
 }
 
 
-def _parts(plan: Plan, schema: str) -> Iterator[_Object]:
+def _parts(plan: Plan, tables: Tables) -> Iterator[_Object]:
     """All else, in an order in which each kind finds what it may need."""
-    tables = list(zip(plan.tables, in_schema(target_metadata(plan), schema, targets(plan)).values(), strict=True))
     for source, table in tables:
         yield from _columns(plan.tables[source], source, table)
     for kind, of in _CONSTRAINTS.items():

@@ -59,13 +59,26 @@ class _PreDataCompiler(PGDDLCompiler):
         return text
 
 
-_pre_data_dialect = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_pre_data_dialect.ddl_compiler = _PreDataCompiler
+class _BareCompiler(_PreDataCompiler):
+    """CREATE TABLE without defaults too, and with plain columns in the place of generated ones."""
+
+    def get_column_default_string(self, *_: Any) -> None:
+        return None
+
+    def visit_computed_column(self, *_: Any, **__: Any) -> str:
+        return ""
+
+
+_pre_data_dialect, _bare_dialect = PGDialect(paramstyle="named"), PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_pre_data_dialect.ddl_compiler, _bare_dialect.ddl_compiler = _PreDataCompiler, _BareCompiler
 
 
 def written(element: BaseDDLElement | bytes) -> bytes:
-    """The statement of an element of SQLAlchemy's; bytes stay as they are."""
-    return element if isinstance(element, bytes) else str(element.compile(dialect=_dialect)).encode()
+    """The statement of an element of SQLAlchemy's, a table's with its bare columns only; bytes stay as they are."""
+    if isinstance(element, bytes):
+        return element
+    dialect = _bare_dialect if isinstance(element, CreateTable) else _dialect
+    return str(element.compile(dialect=dialect)).encode()
 
 
 def ddl(plan: Plan, schema: str, *, pre_data: bool = False) -> list[bytes]:
@@ -161,7 +174,9 @@ def described(connection: psycopg.Connection[Any], schema: str, tables: list[str
     found: dict[str, Shape] = {}
     with connection.transaction(), path(connection, schema):
         for table, kind, name, definition in connection.execute(_DESCRIBED, {"schema": schema, "tables": tables}):
-            found.setdefault(table, {k: {} for k in KINDS})[kind][name] = definition
+            if table not in found:
+                found[table] = {k: {} for k in KINDS}
+            found[table][kind][name] = definition
     return found
 
 
