@@ -7,7 +7,7 @@ delivered are asserted: without these, a REAL met in a bigint column would arriv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -235,9 +235,9 @@ class SourceRow:
 
 
 def rows(
-    snapshot: apsw.Connection, reading: Reading, where: str, bindings: tuple[Any, ...] = ()
+    snapshot: apsw.Connection, reading: Reading, where: str, bindings: Iterable[tuple[Any, ...]] = ((),)
 ) -> Iterator[SourceRow]:
-    """The rows for which ``where`` holds, each whole and byte for byte."""
+    """The rows for which ``where`` holds with each of the bindings in turn, whole and byte for byte."""
     names = [quoted(n) for n in (*reading.keys, *(n for n, _ in reading.map.columns))]
     # One letter for each storage class, in one column: SQLite limits their number to 2000.
     classes = _joined(" || ", [f"substr(typeof({n}), 1, 1)" for n in names])
@@ -249,4 +249,5 @@ def rows(
         cells = [(_CLASSES[c], value) for c, value in zip(str(row[0]), row[1:end], strict=True)]
         return SourceRow(tuple(cells[:keys]), tuple(cells[keys:]), tuple(map(bool, row[end:])))
 
-    return map(made, snapshot.execute(query, bindings))  # map() keeps no row while the next one is made
+    for bound in bindings:
+        yield from map(made, snapshot.execute(query, bound))  # map() keeps no row while the next one is made

@@ -95,8 +95,7 @@ def _rows(snapshot: apsw.Connection, reading: Reading, size: Size, leftover: Lef
         looked_at.append(reading.flag)
     if looked_at:
         yield from rows(snapshot, reading, " OR ".join(looked_at))
-    for key in leftover.keys:
-        yield from rows(snapshot, reading, reading.by_key, key)
+    yield from rows(snapshot, reading, reading.by_key, leftover.keys)
 
 
 def _groups(source: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
