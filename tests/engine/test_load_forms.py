@@ -147,11 +147,12 @@ def test_in_a_utf16_database_text_loses_its_nuls_and_integers_are_text(tmp_path:
     proved(job)
 
 
+INTEGERS, REALS = st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False)
 VALUES = st.lists(
     st.one_of(
         st.none(),
-        st.integers(-(2**63), 2**63 - 1),
-        st.floats(allow_nan=False),
+        INTEGERS,
+        REALS,
         st.text(st.characters(codec="utf-8"), max_size=6),
         st.text("a\0", max_size=4),
         st.binary(max_size=4).map(Raw),
@@ -175,11 +176,29 @@ def test_any_value_that_is_no_blob_crosses_as_bytes_and_is_proved(
     proved(job)
 
 
-def by_key(folder: Path, dsn: str, keys: list[Any], declared: str = "", *, key: bool = True) -> Job:
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.none() | INTEGERS | REALS | st.text(st.characters(codec="utf-8", exclude_characters="\0")), max_size=20)
+)
+def test_any_numbers_among_text_cross_as_their_text_and_are_proved(
+    tmp_path: Path, target_dsn: str, values: list[Any]
+) -> None:
+    folder = tmp_path / str(next(number))
+    folder.mkdir()
+    job = loaded(folder, target_dsn, TEXT, "text", values, cast="integer_or_text", run_id=f"run {folder.name}")
+    written = [v if isinstance(v, str | None) else repr(v) for v in values]
+    assert [v for _, v in staged(job, "t")] == written
+    assert kept(job) == [("text", "real", repr(v).encode()) for v in values if isinstance(v, float)]
+    proved(job)
+
+
+def by_key(
+    folder: Path, dsn: str, keys: list[Any], declared: str = "", *, key: bool = True, encoding: str = "UTF-8"
+) -> Job:
     """A table without rowid, named by a column of integers and text; the value of every second row is no text."""
     create = f"CREATE TABLE t (k {declared}, v, PRIMARY KEY (k)) WITHOUT ROWID"
-    source = database(folder / "app.db", create)
-    insert(source, "t", [(k, Raw(b"\xff") if n % 2 else f"row {n}") for n, k in enumerate(keys)])
+    source = database(folder / "app.db", create, encoding=encoding)
+    insert(source, "t", [(k, Raw(b"\x00\xd8") if n % 2 else f"row {n}") for n, k in enumerate(keys)])
     metadata = models(("t", [sa.Column("k", TEXT, primary_key=key), sa.Column("v", TEXT)]))
     columns = {"k": {"cast": "integer_or_text"}, "v": {"invalid": "null"}}
     job = begin(job_for(source, dsn, plan_for(metadata, {"t": {"columns": columns}})))
@@ -188,14 +207,17 @@ def by_key(folder: Path, dsn: str, keys: list[Any], declared: str = "", *, key: 
 
 
 @pytest.mark.parametrize("declared", ["", "INTEGER_OR_TEXT", "TEXT COLLATE NOCASE"])
-def test_rows_are_found_by_a_key_of_integers_and_text(declared: str, tmp_path: Path, target_dsn: str) -> None:
-    keys: list[Any] = [5, 6, "x", "y", 2**62, -7, "", "EPSG", "é", 10]
-    job = by_key(tmp_path, target_dsn, keys, declared)
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le"])
+def test_rows_are_found_by_a_key_of_integers_and_text(
+    declared: str, encoding: str, tmp_path: Path, target_dsn: str
+) -> None:
+    keys: list[Any] = [5, 6, "x", "👩y", 2**62, -7, "", "EPSG", "é", 10]
+    job = by_key(tmp_path, target_dsn, keys, declared, encoding=encoding)
     expected = {str(k): None if n % 2 else f"row {n}" for n, k in enumerate(keys)}
     assert dict(staged(job, "t")) == expected
     as_text = "TEXT" in declared and "OR" not in declared
     names = ['["6"]', '["10"]', '["-7"]'] if as_text else ["[6]", "[10]", "[-7]"]
-    assert {key for key, _ in altered(job, "t")} == {*names, '["y"]', '["EPSG"]'}
+    assert {key for key, _ in altered(job, "t")} == {*names, '["👩y"]', '["EPSG"]'}
     proved(job)
 
 

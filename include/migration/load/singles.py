@@ -175,7 +175,7 @@ def _refusal(job: Job, table: str, settled: Settled) -> str:
         f"Table {table}: {sum(settled.refusals.values())} values cannot cross ({counts}); nothing of the "
         f"table was loaded.\n{lines}\n"
         f"Declare in include/plans/{job.plan.name}.yaml what becomes of them (tables: {table}: columns: "
-        f"{column}: `invalid:` quarantine, null or round, or another `cast:`), then clear this task. Loads "
-        "read the snapshot: to mend the source itself, correct it and start a new run, which takes a fresh "
-        "backup."
+        f"{column}: `invalid:` quarantine, null, round, strip, text or bytes, or another `cast:`), then clear "
+        "this task. Loads read the snapshot: to mend the source itself, correct it and start a new run, which "
+        "takes a fresh backup."
     )
