@@ -275,6 +275,18 @@ def test_generated_columns_are_generated_and_compared(tmp_path: Path, target_dsn
     assert moved.insert("INSERT INTO t (id, a, b) VALUES (3, 1, 'q') RETURNING total, up") == [(3, "Q")]
 
 
+def test_a_generated_column_that_sqlite_cannot_compute_is_left_out_by_name(tmp_path: Path, target_dsn: str) -> None:
+    source = database(
+        tmp_path / "app.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, j TEXT UNIQUE)",
+        "INSERT INTO t (j) VALUES ('no json')",
+        "ALTER TABLE t ADD COLUMN x AS (json_extract(j, '$.x'))",
+    )
+    moved = move(source, target_dsn)
+    assert moved.rows("t") == [(1, "no json")]
+    assert "malformed JSON" in moved.refused("column")["x"]
+
+
 def test_without_rowid_and_strict_tables_are_carried(tmp_path: Path, target_dsn: str) -> None:
     source = database(
         tmp_path / "app.db",

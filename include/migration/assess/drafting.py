@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migration.assess.keys import Uses, foreign_keys, keys, uses
@@ -45,7 +45,7 @@ class Draft:
                 self.names.columns[table.name, c.name], chosen.type, affinity(c.declared_type), chosen.form, c.collation
             )
             for c in table.columns
-            if (chosen := self.choices[table.name, c.name])
+            if (chosen := self.choices.get((table.name, c.name)))
         }
 
     def refuse(
@@ -93,7 +93,7 @@ def draft(
 ) -> tuple[Plan | None, Draft]:
     """The plan that is proposed; None when no table can be carried at all."""
     found = Draft(catalog, profiles, names(catalog))
-    found.tables = tuple(t for t in catalog.tables if _can_go(found, t))
+    found.tables = tuple(_readable(found, t) for t in catalog.tables if _can_go(found, t))
     _leave_out(found)
     used = uses(catalog)
     for table in found.tables:
@@ -120,7 +120,7 @@ def draft(
         source=source,
         target=f"{name}_target",
         tables=tables,
-        exclude_tables=tuple(t.name for t in catalog.tables if t not in found.tables),
+        exclude_tables=tuple(t.name for t in catalog.tables if t.name not in tables),
         views=_views(found),
         refused=tuple(found.refused),
     )
@@ -144,6 +144,17 @@ def _can_go(found: Draft, table: Table) -> bool:
             Weight.WORK if rows else Weight.DECIDE,
         )
     return not reason
+
+
+def _readable(found: Draft, table: Table) -> Table:
+    """The table without generated columns that SQLite itself cannot compute."""
+    profile = found.profiles[table.name]
+    for column in table.columns:
+        if fault := profile.column(column.name).unreadable:
+            found.refuse(
+                "column", table.name, column.name, f"SQLite cannot compute it: {fault}", column.expression or ""
+            )
+    return replace(table, columns=tuple(c for c in table.columns if not profile.column(c.name).unreadable))
 
 
 def _leave_out(found: Draft) -> None:
@@ -243,6 +254,7 @@ def _table(found: Draft, table: Table) -> TablePlan:
         rename=target if target != table.name else None,
         rows=profile.rows,
         columns=columns,
+        exclude_columns=tuple(c.name for c in profile.columns if c.unreadable),
         primary_key=primary,
         unique=unique,
         checks=_checks(found, table),

@@ -186,6 +186,8 @@ def _obstacle(
     own = {c.name.lower(): c.name for c in table.columns}
     if lacking := [c for c in key.parent_columns if c.lower() not in theirs]:
         return f"{parent.name} has no column {', '.join(lacking)}"
+    if lacking := [c for c in key.columns if c.lower() not in own]:
+        return f"{', '.join(lacking)} is not carried"
     wanted = frozenset(theirs[c.lower()] for c in key.parent_columns)
     if wanted not in _unique_sets(tables[parent.name]):
         return f"nothing makes {', '.join(sorted(wanted))} of {parent.name} unique in the target"

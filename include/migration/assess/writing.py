@@ -87,7 +87,7 @@ def _table(
     findings: Mapping[tuple[str, str], list[Finding]],
 ) -> Iterator[str]:
     facts = table.model_dump(mode="json", exclude_defaults=True)
-    for field in ("rename", "rows"):
+    for field in ("rename", "rows", "exclude_columns"):
         if field in facts:
             yield f"    {field}: {_flow(facts[field])}"
     yield "    columns:"
