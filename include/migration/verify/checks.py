@@ -163,7 +163,8 @@ _KINDS: tuple[tuple[type[sa.Constraint], str], ...] = (
     (sa.UniqueConstraint, "u"),
     (sa.CheckConstraint, "c"),
 )
-_preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+# "named": in the driver's own style, a % in a name would be doubled.
+_preparer = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
 
 def constraints(staged: Staged, metadata: sa.MetaData) -> Iterator[Check]:
