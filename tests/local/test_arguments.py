@@ -32,6 +32,19 @@ def test_every_option_reaches_the_run(database: Path) -> None:
     )
 
 
+def test_a_plan_is_chosen_or_named_and_its_proposals_taken(database: Path) -> None:
+    path = str(database)
+    assert parse([path, "--plan", "shop", "--accept"]) == Options("migrate", source=database, plan="shop", accept=True)
+    assert parse([path, "--name", "shop"]) == Options("migrate", source=database, name="shop")
+    assert parse(["--plan", "shop"]) == Options("migrate", plan="shop")
+
+
+def test_an_assessment_takes_a_file_and_the_name_of_its_plan(database: Path) -> None:
+    assert parse(["assess", str(database)]) == Options("assess", source=database)
+    named = parse(["assess", str(database), "--name", "shop", "--replace"])
+    assert named == Options("assess", source=database, name="shop", replace=True)
+
+
 def test_a_relative_path_is_understood_from_where_the_user_stands(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +78,17 @@ def test_an_unreadable_database_is_refused(database: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--nonsense"], ["a.db", "b.db"], ["--ui", "--rehearsal"], ["--quarantine", "perhaps"], ["stop", "it"]],
+    [
+        ["--nonsense"],
+        ["a.db", "b.db"],
+        ["--ui", "--rehearsal"],
+        ["--quarantine", "perhaps"],
+        ["stop", "it"],
+        ["assess"],
+        ["a.db", "--name", "Not A Name"],
+        ["a.db", "--name", "a", "--plan", "b"],
+        ["--name", "a"],
+    ],
 )
 def test_wrong_usage_ends_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

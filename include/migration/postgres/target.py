@@ -90,8 +90,9 @@ def _wiped(connection: psycopg.Connection[Any] | None, name: str) -> psycopg.Con
         return None
     try:
         connection.autocommit = True
-        connection.execute("DISCARD ALL")
-        connection.execute("SELECT set_config('application_name', %s, false)", [name])
+        # Not DISCARD ALL: psycopg goes on believing in the statements that it has prepared.
+        wipe = sql.SQL("RESET ALL; DISCARD TEMP; CLOSE ALL; SELECT pg_advisory_unlock_all(); SET application_name = {}")
+        connection.execute(wipe.format(name))
     except psycopg.Error:
         connection.close()
         return None
