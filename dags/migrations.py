@@ -65,7 +65,7 @@ def migration(plan: Plan) -> DAG:
         approve = bridge.Approval(
             task_id="approve",
             plan_name=name,
-            subject=f"{plan.title}: cut over to PostgreSQL?",
+            subject=literal(f"{plan.title}: cut over to PostgreSQL?"),  # nor is the title, which may be a file's name
             body="{{ ti.xcom_pull(task_ids='decide', key='summary') }}",
             defaults="Keep staging",
             response_timeout=timedelta(days=7),

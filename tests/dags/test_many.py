@@ -117,7 +117,7 @@ def test_tables_of_any_name_go_from_a_file_named_by_its_path_into_the_target_for
     table = {"columns": {"id": {"type": "bigint"}}, "primary_key": None}
     plan = {
         "name": "odd",
-        "title": "Odd names",
+        "title": "{{ 1 / 0 }}",
         "source": str(source),
         "target": "odd_target",
         "tables": {
@@ -126,6 +126,8 @@ def test_tables_of_any_name_go_from_a_file_named_by_its_path_into_the_target_for
     }
     stage = staged(source, plan)
     stage.change_source(*(f"INSERT INTO {q} VALUES (7)" for q in quoted))
+    approve = stage.dags["migrate_odd"].get_task("approve")
+    assert approve.render_template(approve.subject, {}) == "{{ 1 / 0 }}: cut over to PostgreSQL?"
     assert stage.run("migrate_odd", **REAL)[""] == "success"
     for name in quoted:
         assert stage.query(f"SELECT id FROM public.{name}") == [(7,)]
@@ -145,7 +147,7 @@ def test_an_assessment_writes_the_plan_whose_dags_then_migrate_and_roll_back(sta
     assert set(stage.dags) == {"assess_sqlite"}
     assert stage.run("assess_sqlite", source=str(source))[""] == "success"
     stage = staged(source)
-    assert set(stage.dags) == {"assess_sqlite", "migrate_shop_1", "rollback_shop_1"}
+    assert {"assess_sqlite", "migrate_shop_1", "rollback_shop_1"} <= set(stage.dags)
     assert stage.run("migrate_shop_1", **REAL)[""] == "success"
     assert stage.query("SELECT name, total FROM customers c JOIN orders o ON o.customer_id = c.id") == [("Bo", 0.125)]
 

@@ -1,10 +1,7 @@
 """./run as its user meets it: a fresh copy of the project, one command, a migrated database."""
 
 import re
-import shutil
 import sqlite3
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,25 +9,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from local.files import ROOT
+from tests.fresh import fresh_checkout, run
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def checkout() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="a fresh checkout ") as folder:
-        copy = Path(folder)
-        copy.chmod(0o755)  # started by root, the server's user must be able to enter
-        made_here = shutil.ignore_patterns(".local", ".git", "__pycache__", ".*_cache", ".hypothesis")
-        shutil.copytree(ROOT, copy, ignore=made_here, dirs_exist_ok=True)
+    with fresh_checkout() as copy:
         yield copy
-        run(copy, "stop")
-
-
-def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(checkout / "run"), *arguments]
-    return subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
 
 
 def processes_of(checkout: Path) -> list[str]:
