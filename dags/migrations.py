@@ -1,4 +1,5 @@
-"""For every plan in include/plans: ``migrate_<plan>`` moves and proves it, ``rollback_<plan>`` undoes it."""
+"""For every plan in include/plans: ``migrate_<plan>`` moves and proves it, ``replay_<plan>`` sends the rows in the
+quarantine through the plan as it is now, ``rollback_<plan>`` undoes it."""
 
 from __future__ import annotations
 
@@ -81,6 +82,30 @@ def migration(plan: Plan) -> DAG:
     return dag
 
 
+def replay(plan: Plan) -> DAG:
+    """The DAG that loads a run's quarantined rows by the plan's present policies, and only them."""
+    with DAG(
+        f"replay_{plan.name}",
+        dag_display_name=f"Replay the quarantine of {plan.title}",
+        description=f"{plan.title}: rows set aside cross by the plan as it is now, before the cut-over",
+        schedule=None,
+        max_active_runs=1,
+        params=bridge.replay_params(),
+        default_args=bridge.TASK_DEFAULTS,
+        tags=["migration"],
+    ) as dag:
+
+        def step(task_id: str, function: str) -> Any:
+            return task(task_id=task_id)(bridge.run_replay)(plan.name, function)
+
+        (
+            step("replay", "replay_quarantine")
+            >> step("finish_schema", "finish_schema")
+            >> step("verify", "verify_outdated")
+        )
+    return dag
+
+
 def rollback(plan: Plan) -> DAG:
     """The DAG that undoes a run of one plan."""
     with DAG(
@@ -107,7 +132,7 @@ def unreadable(path: Path, fault: str) -> DAG:
 for path in plan_files():
     try:
         plan = read_plan(path)
-        dags = [migration(plan), rollback(plan)]
+        dags = [migration(plan), replay(plan), rollback(plan)]
     except PlanError as error:
         dags = [unreadable(path, str(error))]
     globals().update({dag.dag_id: dag for dag in dags})

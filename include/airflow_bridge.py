@@ -125,6 +125,18 @@ def rollback_params() -> dict[str, Param]:
     }
 
 
+def replay_params() -> dict[str, Param]:
+    """The form of a replay."""
+    return {
+        "run_id": Param(
+            "",
+            type="string",
+            title="Run",
+            description="The run whose quarantine to replay. Empty: the newest one that still has its staging schema.",
+        ),
+    }
+
+
 def assessment_params() -> dict[str, Param]:
     """The form of an assessment."""
     return {
@@ -289,6 +301,16 @@ def roll_back(plan_name: str) -> dict[str, Any]:
     return steps.rollback(
         steps.recorded(job(plan_name, run_id=run_id)), confirm_lost_writes=given["confirm_lost_writes"]
     )
+
+
+def run_replay(plan_name: str, function: str) -> dict[str, Any]:
+    """Run a step of a replay for the run that the form names, or the newest one."""
+    from migration import steps
+
+    named = get_current_context()["params"]["run_id"]
+    run_id = named or steps.newest_staged(job(plan_name))
+    chosen: Callable[[Job], dict[str, Any]] = getattr(steps, function)
+    return chosen(steps.recorded(job(plan_name, run_id=run_id)))
 
 
 class Approval(HITLBranchOperator):

@@ -27,6 +27,7 @@ STEPS = (
     "load",
     "finish-schema",
     "verify",
+    "replay",
     "approve",
     "cut-over",
     "rollback",
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--plan", default="widgettdc", help="name of a plan in include/plans, or the path of one")
         command.add_argument("--run", required=True, help="the run's id; the same for all its steps")
         if name in ("preflight", "backup", "cut-over", "all"):
-            command.add_argument("--source", required=True, type=Path, help="the live SQLite file")
+            command.add_argument("--source", type=Path, help="the live SQLite file, where the plan does not name it")
         if name in ("preflight", "all"):
             command.add_argument("--mode", choices=("rehearsal", "cut_over"), default="rehearsal")
             command.add_argument("--quarantine", choices=("stop", "allow"), default="stop")
@@ -101,7 +102,12 @@ def _run(args: argparse.Namespace) -> int:
         approval="given",
         **{k: given[k] for k in ("mode", "quarantine", "on_live_tables", "rows_per_block") if k in given},
     )
-    job = Job(read_plan(path), args.run, dsn, given.get("source") or Path(), home(), params)
+    plan = read_plan(path)
+    source = given.get("source") or (Path(plan.source) if plan.source.startswith("/") else None)
+    if source is None and "source" in given:
+        print(f"Plan {plan.name} names no file: give it with --source.", file=sys.stderr)
+        return 2
+    job = Job(plan, args.run, dsn, source or Path(), home(), params)
     if args.step not in ("preflight", "all"):
         job = steps.recorded(job)
     return _steps(args)[args.step](job)
@@ -116,9 +122,10 @@ def _steps(args: argparse.Namespace) -> dict[str, Callable[[Job], int]]:
 
         return run
 
-    def once(function: Callable[[Job], Any]) -> Callable[[Job], int]:
+    def in_turn(*functions: Callable[[Job], Any]) -> Callable[[Job], int]:
         def run(job: Job) -> int:
-            function(job)
+            for function in functions:
+                function(job)
             return 0
 
         return run
@@ -130,29 +137,30 @@ def _steps(args: argparse.Namespace) -> dict[str, Callable[[Job], int]]:
 
     def everything(job: Job) -> int:
         sequence = [
-            once(steps.preflight),
-            once(steps.backup),
-            once(steps.create_schema),
+            in_turn(steps.preflight),
+            in_turn(steps.backup),
+            in_turn(steps.create_schema),
             each(steps.load),
-            once(steps.finish_schema),
+            in_turn(steps.finish_schema),
             each(steps.verify),
         ]
         if job.params.mode == "cut_over":
-            sequence.append(once(steps.cut_over))
+            sequence.append(in_turn(steps.cut_over))
         for run in sequence:
             run(job)
         return report(job)
 
     return {
-        "preflight": once(steps.preflight),
-        "backup": once(steps.backup),
-        "create-schema": once(steps.create_schema),
+        "preflight": in_turn(steps.preflight),
+        "backup": in_turn(steps.backup),
+        "create-schema": in_turn(steps.create_schema),
         "load": each(steps.load),
-        "finish-schema": once(steps.finish_schema),
+        "finish-schema": in_turn(steps.finish_schema),
         "verify": each(steps.verify),
-        "approve": once(lambda job: steps.approve(job, "cut_over", "the command line")),
-        "cut-over": once(steps.cut_over),
-        "rollback": once(lambda job: steps.rollback(job, confirm_lost_writes=args.confirm_lost_writes)),
+        "replay": in_turn(steps.replay_quarantine, steps.finish_schema, steps.verify_outdated),
+        "approve": in_turn(lambda job: steps.approve(job, "cut_over", "the command line")),
+        "cut-over": in_turn(steps.cut_over),
+        "rollback": in_turn(lambda job: steps.rollback(job, confirm_lost_writes=args.confirm_lost_writes)),
         "report": report,
         "all": everything,
     }

@@ -14,6 +14,7 @@ from migration.load.replay import replay_table as replay
 from migration.load.table import load_table as load
 from migration.postgres import cutover, state
 from migration.postgres.schema import create_schema, finish_schema
+from migration.postgres.staging import WORKING
 from migration.postgres.target import connected, connections_kept
 from migration.preflight import backup, preflight
 from migration.report import Verdict, as_markdown, as_text, gather, produce
@@ -30,14 +31,17 @@ __all__ = [
     "keep",
     "load",
     "newest_cut_over",
+    "newest_staged",
     "preflight",
     "recorded",
     "replay",
+    "replay_quarantine",
     "report",
     "require_success",
     "rollback",
     "summary",
     "verify",
+    "verify_outdated",
 ]
 
 log = logging.getLogger("migration")
@@ -123,12 +127,46 @@ def recorded(job: Job) -> Job:
 
 def newest_cut_over(job: Job) -> str:
     """The run of this plan that was cut over last; MigrationError when none is."""
-    with connected(job.target, "Looking for the newest cut-over") as connection:
-        if connection.execute("SELECT to_regclass('migration.runs')").fetchone() != (None,):
-            runs = state.rows(connection, state.runs, plan=job.plan.name, status="cut_over")
-            if runs:
-                return str(max(runs, key=lambda r: r["cut_over_at"])["run_id"])
+    if runs := _runs(job, ("cut_over",)):
+        return str(max(runs, key=lambda r: r["cut_over_at"])["run_id"])
     raise MigrationError(f"No run of plan {job.plan.name} is cut over. Name the run to undo.")
+
+
+def newest_staged(job: Job) -> str:
+    """The run of this plan that began last and still has its staging; MigrationError when none has."""
+    if runs := _runs(job, WORKING):
+        return str(max(runs, key=lambda r: r["started_at"])["run_id"])
+    raise MigrationError(f"No run of plan {job.plan.name} has a staging schema. Start a new run.")
+
+
+def _runs(job: Job, statuses: Sequence[str]) -> list[dict[str, Any]]:
+    with connected(job.target, "Looking for the newest run") as connection:
+        if connection.execute("SELECT to_regclass('migration.runs')").fetchone() == (None,):
+            return []
+        return [r for s in statuses for r in state.rows(connection, state.runs, plan=job.plan.name, status=s)]
+
+
+def replay_quarantine(job: Job) -> dict[str, Any]:
+    """Replay every table with rows in the quarantine, in load order: those that cross by now are loaded."""
+    held = _tables(job, lambda load, _: bool(load["quarantined"]))
+    if not held:
+        raise MigrationError(f"Run {job.run_id} has no row in the quarantine.")
+    return for_tables(replay, job, held)
+
+
+def verify_outdated(job: Job) -> dict[str, Any]:
+    """Verify every table that was loaded or replayed since it was verified last."""
+    held = _tables(job, lambda load, proof: proof is None or proof["load_id"] != load["load_id"])
+    return for_tables(verify, job, held) if held else {"tables": 0}
+
+
+def _tables(job: Job, chosen: Callable[[dict[str, Any], dict[str, Any] | None], bool]) -> list[str]:
+    """The loaded tables for which ``chosen``, given their load and verification, is true, in load order."""
+    with connected(job.target, "Reading the run") as connection:
+        loads = {r["table_name"]: r for r in state.rows(connection, state.loads, run_id=job.run_id)}
+        proofs = {r["table_name"]: r for r in state.rows(connection, state.verifications, run_id=job.run_id)}
+    ordered = (table for level in job.plan.levels for table in level)
+    return [table for table in ordered if table in loads and chosen(loads[table], proofs.get(table))]
 
 
 def summary(job: Job) -> str:
