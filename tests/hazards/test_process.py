@@ -141,3 +141,10 @@ def test_a_source_that_is_not_as_the_plan_says_is_refused_with_every_difference(
     assert "table p: the plan speaks of column v, which the source does not have" in said
     assert "table c: column extra is in the source and not in the" in said
     assert ask(job, "SELECT to_regclass('migration.runs')") == [(None,)]
+
+
+def test_the_report_of_a_success_names_what_the_plan_leaves_behind(tmp_path: Path, target_dsn: str) -> None:
+    source = database(
+        tmp_path / "app.db", *APPLICATION, "CREATE TRIGGER watch AFTER INSERT ON p BEGIN DELETE FROM c; END"
+    )
+    assert "Not carried, as the plan says: 1 trigger: p.watch." in " ".join(move(source, target_dsn).text.split())

@@ -111,9 +111,8 @@ def _lines(facts: Facts, html: Path) -> Iterator[str]:
         yield f"  … and {counted(len(listed) - LISTED, 'smaller table')}"
     if refused := Counter(r.kind for r in facts.plan.refused):
         yield ""
-        yield "Not carried, each named in plan and report: " + ", ".join(
-            counted(n, kind, kind[:-1] + "ices" if kind.endswith("ex") else "") for kind, n in refused.items()
-        )
+        kinds_left = ", ".join(counted(n, kind) for kind, n in refused.items())
+        yield f"Not carried, each named in plan and report: {kinds_left}"
     yield f"Worth knowing: {counted(len(facts.weighing(Weight.NOTE)), 'note')} in the report"
     yield ""
     yield f"Plan    {visible(str(facts.plan_path))}{' (kept as it was)' if facts.kept else ''}"

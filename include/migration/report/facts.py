@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from migration.plan import RefusedObject
+
 
 @dataclass(frozen=True)
 class Value:
@@ -221,6 +223,8 @@ class Report:
     rolled_back_at: datetime | None
     gathered_at: datetime
     excluded_tables: tuple[str, ...]
+    refused: tuple[RefusedObject, ...]
+    """What the plan says is not carried."""
     tables: tuple[TableFacts, ...]
     steps: tuple[StepFacts, ...]
     quarantine_kinds: tuple[Kind, ...]

@@ -23,6 +23,7 @@ is replaced as a whole or not at all. Rows are bounded (500 of a kind); totals a
   now), ``ok``, ``rows``, ``values``, ``source_digest``, ``target_digest``, ``differences``, ``seconds``,
   ``verified_at``, ``checks``: ``check``, ``ok``, ``detail``
 - ``excluded_tables``: names
+- ``refused`` (what of the source's schema is not carried): ``kind``, ``name``, ``table``, ``reason``, ``source``
 - ``steps``: ``step``, ``table`` ('' for a step of the whole run), ``status``, ``message``, ``started_at``,
   ``finished_at``
 - ``quarantine``: ``total``, ``kinds`` (``table``, ``column``, ``rule``, ``count``), ``rows``: ``table``,
@@ -122,6 +123,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "balance": _balance(report),
         "tables": [_table(report, table) for table in report.tables],
         "excluded_tables": report.excluded_tables,
+        "refused": [refused.model_dump() for refused in report.refused],
         "steps": [
             {"step": step.name} | _picked(step, "table status message started_at finished_at") for step in report.steps
         ],

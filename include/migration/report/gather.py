@@ -83,6 +83,7 @@ def gather(connection: Connection, job: Job | tuple[Plan, str], limit: int = LIM
             rolled_back_at=run["rolled_back_at"],
             gathered_at=now[0],
             excluded_tables=plan.exclude_tables,
+            refused=plan.refused,
             tables=tables,
             steps=_steps(connection, plan, run_id),
             quarantine_kinds=_kinds(connection, _QUARANTINE_KINDS, run_id),

@@ -102,6 +102,12 @@ def _remarks(report: Report) -> Iterator[str]:
             yield f"Table {table.name}: columns left behind by name: {', '.join(table.excluded_columns)}."
     if report.excluded_tables:
         yield f"Tables left behind by name: {', '.join(report.excluded_tables)}."
+    kinds: dict[str, list[str]] = {}
+    for refused in report.refused:
+        kinds.setdefault(refused.kind, []).append(".".join(filter(None, (refused.table, refused.name))))
+    for kind, names in kinds.items():
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        yield f"Not carried, as the plan says: {counted(len(names), kind)}: {', '.join(names[:NAMED])}{more}."
 
 
 def _step_faults(steps: list[StepFacts]) -> Iterator[str]:

@@ -114,8 +114,8 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """``1 row``, ``1,200 rows``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    """``1 row``, ``1,200 rows``, ``2 indexes``."""
+    return f"{number:,} {one if number == 1 else many or one + ('es' if one.endswith('x') else 's')}"
 
 
 def when(moment: datetime) -> str:
