@@ -32,7 +32,7 @@ from local.postgres import Cluster, throwaway_cluster  # noqa: E402
 from tests.corpus.collect import Collected, collect  # noqa: E402
 from tests.corpus.truth import Judgement, judge  # noqa: E402
 
-SECONDS = 300
+SECONDS = 600
 """For one database, from its assessment to the judgement."""
 RIGHT, REFUSED = "right", "right, with refusals"
 PAGE = ROOT / "docs" / "corpus.md"
