@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def write_plan(
     except OSError as error:
         raise PlanError(f"The plan cannot be written to {path}: {error.strerror}. Make the folder writable.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may not be one
+            partial.unlink()
 
 
 def _lines(
