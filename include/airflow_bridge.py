@@ -166,7 +166,7 @@ def _target(plan: Plan) -> str:
     from migration.errors import TargetError
 
     for connection_id in (plan.target, ANY_TARGET):
-        if dsn := _dsn(connection_id):
+        if (dsn := _dsn(connection_id)) is not None:
             return dsn
     raise TargetError(
         f"The connection {plan.target} to the database to fill is not defined, and neither is {ANY_TARGET}, which "

@@ -127,6 +127,7 @@ def test_tables_of_any_name_go_from_a_file_named_by_its_path_into_the_target_for
     stage = staged(source, plan)
     stage.change_source(*(f"INSERT INTO {q} VALUES (7)" for q in quoted))
     approve = stage.dags["migrate_odd"].get_task("approve")
+    assert isinstance(approve, bridge.Approval)
     assert approve.render_template(approve.subject, {}) == "{{ 1 / 0 }}: cut over to PostgreSQL?"
     assert stage.run("migrate_odd", **REAL)[""] == "success"
     for name in quoted:
