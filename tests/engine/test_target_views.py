@@ -276,6 +276,20 @@ class TestCutOver:
         rollback(staged)
         assert views_of(staged, staged.staging).keys() == {"names", ODD}
 
+    def test_set_aside_by_a_rollback_they_go_with_the_next_run_unless_they_were_changed(
+        self, staged: Job, tmp_path: Path, plan: Plan
+    ) -> None:
+        cut_over(staged, source_unchanged=unchanged)
+        rollback(staged)
+        second = job_for(staged.target, tmp_path, plan, "run 2")
+        stage(second)
+        assert staged.staging not in schemas(staged.target)
+        cut_over(second, source_unchanged=unchanged)
+        query(staged.target, "CREATE OR REPLACE VIEW names AS SELECT id, 'mine' AS name FROM t")
+        rollback(second)
+        preflight(job_for(staged.target, tmp_path, plan, "run 3"))
+        assert ask(second, "SELECT DISTINCT name FROM staging.names") == [("mine",)]
+
     def test_waits_for_who_reads_a_view_and_says_who(self, staged: Job, tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
         cut_over(staged, source_unchanged=unchanged)
         second = stage(job_for(staged.target, tmp_path, plan, "run 2"))

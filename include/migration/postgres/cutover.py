@@ -284,7 +284,7 @@ def _written(
 def discard_stale(connection: psycopg.Connection[Any], job: Job) -> list[str]:
     """Supersede the plan's other runs that never reached a cut-over, and drop their staging; their ids.
 
-    Also drops the tables that a rollback has set aside, unless they hold rows written after the cut-over: those
+    Also drops what a rollback has set aside, unless rows were written to it after the cut-over, or views changed: these
     are nowhere else. The caller commits. TransientError when a step of such a run is at work: the two would
     compete for the same tables.
     """
@@ -293,10 +293,10 @@ def discard_stale(connection: psycopg.Connection[Any], job: Job) -> list[str]:
         leftover = run["status"] == "rolled_back" and exists(connection, run["staging"])
         if run["run_id"] == job.run_id or not (leftover or run["status"] in WORKING):
             continue
-        if leftover and run["live_after"] and _written(connection, run["staging"], _tables(run["live_after"]))[0]:
+        if leftover and run["live_after"] and _used(connection, run):
             log.warning(
-                "Schema %s keeps rows that were written after the cut-over of run %s and set aside by its rollback. "
-                "Drop it when nobody needs them.", run["staging"], run["run_id"],
+                "Schema %s keeps rows or views that were changed after the cut-over of run %s and set aside by its "
+                "rollback. Drop it when nobody needs them.", run["staging"], run["run_id"],
             )  # fmt: skip
             continue
         free = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock_key("run", run["run_id"])])
@@ -310,6 +310,12 @@ def discard_stale(connection: psycopg.Connection[Any], job: Job) -> list[str]:
             _end(connection, run, "superseded")
         ended.append(str(run["run_id"]))
     return ended
+
+
+def _used(connection: psycopg.Connection[Any], run: dict[str, Any]) -> bool:
+    """Whether what a rollback has set aside holds something that is nowhere else."""
+    written, _ = _written(connection, run["staging"], _tables(run["live_after"]))
+    return bool(written or views.changed(connection, run))
 
 
 def _end(connection: psycopg.Connection[Any], run: dict[str, Any], status: str) -> None:

@@ -110,6 +110,12 @@ def drop(connection: psycopg.Connection[Any], run: dict[str, Any]) -> None:
         ) from error
 
 
+def changed(connection: psycopg.Connection[Any], run: dict[str, Any]) -> list[str]:
+    """Which of the run's views in its staging schema somebody has given another definition."""
+    present, made = described_views(connection, run["staging"], list(staged(run))), staged(run)
+    return [name for name, there in present.items() if there.shape != made[name]["shape"]]
+
+
 def faults(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any], schema: str) -> list[str]:
     """How the views in ``schema`` differ from those that the run made by this plan."""
     made, advice = staged(run), "clear the finish_schema task"
