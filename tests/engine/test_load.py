@@ -267,10 +267,10 @@ def test_a_second_load_leaves_exactly_what_the_first_left(finished: bool, tmp_pa
     before = everything(job)
     if finished:
         finish_schema(job)
-    first = ask(job, "SELECT load_id, xid FROM migration.loads")
+    first = ask(job, "SELECT load_id, xids FROM migration.loads")
     load_table(job, "t")
     assert everything(job) == before
-    assert ask(job, "SELECT load_id, xid FROM migration.loads") != first
+    assert ask(job, "SELECT load_id, xids FROM migration.loads") != first
     assert ask(job, "SELECT indexed_at FROM migration.loads") == [(None,)]
     finish_schema(job)
 
@@ -296,7 +296,7 @@ def test_every_row_of_a_load_carries_the_recorded_transaction(tmp_path: Path, ta
     rows: list[Any] = [(n, "x", 0.666 if n % 9 == 0 else 1, "x" * (9000 if n == 5 else 1)) for n in range(100)]
     job = shop(tmp_path, target_dsn, rows, ROUND_OR_NULL)
     load_table(job, "t")
-    ((xid,),) = ask(job, "SELECT xid FROM migration.loads")
+    (([xid],),) = ask(job, "SELECT xids FROM migration.loads")
     assert staged(job, "t", "DISTINCT xmin::text::bigint") == [(xid,)]
 
 

@@ -68,7 +68,7 @@ def test_a_server_connection_lost_within_the_copy_is_worth_another_try(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_table(job, "t")
-    before, figures = everything(job), ask(job, "SELECT load_id, xid FROM migration.loads")
+    before, figures = everything(job), ask(job, "SELECT load_id, xids FROM migration.loads")
 
     def kill() -> None:
         query = (
@@ -81,7 +81,7 @@ def test_a_server_connection_lost_within_the_copy_is_worth_another_try(
         load_table(job, "t")
     assert "\n" not in str(lost.value)
     assert everything(job) == before
-    assert ask(job, "SELECT load_id, xid FROM migration.loads") == figures
+    assert ask(job, "SELECT load_id, xids FROM migration.loads") == figures
     assert ask(job, "SELECT status, message FROM migration.steps WHERE step = 'load'") == [("failed", str(lost.value))]
 
     monkeypatch.undo()

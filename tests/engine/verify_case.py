@@ -217,8 +217,8 @@ class Case:
             self.pg.execute(sql.SQL("INSERT INTO {} OVERRIDING SYSTEM VALUE SELECT * FROM kept").format(name))
             held = self.pg.execute("SELECT count(*) FROM kept").fetchall()[0][0]
             self.pg.execute(
-                "UPDATE migration.loads SET xid = %s, loaded = %s, source_rows = %s + quarantined"
-                " WHERE run_id = %s AND table_name = %s",
+                "UPDATE migration.loads SET xids = jsonb_build_array(%s::bigint), loaded = %s,"
+                " source_rows = %s + quarantined WHERE run_id = %s AND table_name = %s",
                 [state.transaction_id(self.pg), held, held, *identity],
             )
 
