@@ -203,11 +203,16 @@ def _keys_and_indexes(inquiry: Inquiry) -> None:
         free = [i for i in free if i not in primary[:1]]
         inquiry.settle("primary key", "", bool(primary), bool(inquiry.refused("primary key")))
     query = 'SELECT name, "unique", origin, partial FROM pragma_index_list(?) ORDER BY origin DESC, name'
-    for name, unique, origin, partial in inquiry.source.all(query, inquiry.table):
+    listed = inquiry.source.all(query, inquiry.table)
+    names = {i["relname"] for i in free}
+    # Those that kept their names choose first, so that no other takes theirs.
+    for name, unique, origin, partial in sorted(listed, key=lambda row: (row[2] == "c", row[0] not in names)):
         query = "SELECT cid, name, desc, coll FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno"
         keys = inquiry.source.all(query, name)
-        found = [i for i in free if _fits(inquiry, i, keys, bool(unique), bool(partial))]
-        found.sort(key=lambda i: (i["indisprimary"] != (origin == "pk"), i["relname"] != name))
+        # PostgreSQL keeps a second UNIQUE of the same columns, or of the primary key's, only once.
+        among = free if origin == "c" else inquiry.target.indexes
+        found = [i for i in among if _fits(inquiry, i, name, keys, bool(unique), bool(partial))]
+        found.sort(key=lambda i: (i not in free, i["indisprimary"] != (origin == "pk"), i["relname"] != name))
         kind = {"pk": "primary key", "u": "unique constraint", "c": "index"}[origin]
         if origin == "pk" and found and not found[0]["indisprimary"] and not _excused(inquiry, keys):
             inquiry.result.found(kind, inquiry.table, "it became a unique index, and nothing in the data asks for that")
@@ -219,18 +224,20 @@ def _plain(index: Mapping[str, Any]) -> list[str]:
     return [k[1:-1].replace('""', '"') if k.startswith('"') else k for k in index["keys"]]
 
 
-def _fits(inquiry: Inquiry, index: Mapping[str, Any], keys: Sequence[Any], unique: bool, partial: bool) -> bool:
+def _fits(
+    inquiry: Inquiry, index: Mapping[str, Any], name: str, keys: Sequence[Any], unique: bool, partial: bool
+) -> bool:
     """Whether a target's index has the keys of the source's, in order; an expression may stand for an expression."""
     if (index["indisunique"], index["partial"]) != (unique, partial) or len(index["keys"]) != len(keys):
         return False
-    for (cid, name, descending, collation), key, theirs in zip(keys, _plain(index), index["descending"], strict=True):
+    for (cid, column, descending, collation), key, theirs in zip(keys, _plain(index), index["descending"], strict=True):
         if bool(descending) != theirs:
             return False
         plain = key in inquiry.target.columns
-        if cid < 0 and plain:
+        if cid < 0 and plain and index["relname"] != name:  # an expression such as +a is the column itself
             return False
         if cid >= 0:
-            wanted = inquiry.name(name)
+            wanted = inquiry.name(column)
             if plain and key != wanted or not plain and wanted.lower() not in key.lower():
                 return False
             if plain and collation != "BINARY" and not _caseless(inquiry, wanted):
@@ -367,8 +374,9 @@ def _same_rows(result: Judgement, source: Source, connection: Connection, schema
         cursor = connection.execute(psycopg.sql.SQL("SELECT * FROM {}").format(psycopg.sql.Identifier(schema, target)))
         theirs = cursor.fetchall()
     left = {n for row in theirs for n, v in enumerate(row) if isinstance(v, (date, dict, list))}
+    octets = {n for row in theirs for n, v in enumerate(row) if isinstance(v, bytes)}
     told = [
-        Counter(tuple(_plainly(v) for n, v in enumerate(row) if n not in left) for row in rows)
+        Counter(tuple(_plainly(v, n in octets) for n, v in enumerate(row) if n not in left) for row in rows)
         for rows in (ours, theirs)
     ]
     if told[0] != told[1]:
@@ -377,8 +385,10 @@ def _same_rows(result: Judgement, source: Source, connection: Connection, schema
         result.found("view", name, message)
 
 
-def _plainly(value: Any) -> str | None:
-    """A value of a view on either side: numbers to ten digits, whatever their types."""
+def _plainly(value: Any, octets: bool) -> str | None:
+    """A value of a view on either side: numbers to ten digits, whatever their types, and in a bytea their text's bytes."""
+    if octets and value is not None:
+        return value.hex() if isinstance(value, bytes) else str(value).encode().hex()
     if isinstance(value, (int, float, Decimal)):
         return f"{float(value):.10g}"
     return value.hex() if isinstance(value, bytes) else value
