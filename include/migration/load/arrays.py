@@ -188,9 +188,10 @@ def ticks(per_microsecond: int, origin: int) -> Convert:
 
 
 def julian(array: pa.Array) -> pa.Array:
-    """Julian day numbers, each the microsecond nearest to it (half to even).
+    """Julian day numbers: each the millisecond that SQLite makes it of, otherwise the microsecond nearest to it (half
+    to even).
 
-    All is exact: within the years 1 to 9999 a double counts in 2**-32 days, of which 2**19 are 10,546,875
+    SQLite counts milliseconds and divides them (https://sqlite.org/src/file/src/date.c). All is exact: within the years 1 to 9999 a double counts in 2**-32 days, of which 2**19 are 10,546,875
     microseconds. They are 20 to 80 microseconds long, so no two doubles meet, and each is found back.
     """
     days = array.fill_null(2_440_587.5).to_numpy(zero_copy_only=False)
@@ -200,5 +201,8 @@ def julian(array: pa.Array) -> pa.Array:
     parts = ((days - whole) * 2.0**32).astype(np.int64) * 10_546_875
     micros, rest = parts >> 19, parts & (2**19 - 1)
     micros += (rest > 2**18) | ((rest == 2**18) & (micros & 1 == 1))
+    millis = np.rint(micros / 1000).astype(np.int64)
+    of_sqlite = (whole.astype(np.int64) * 86_400_000 + millis) / 86_400_000.0 == days
+    micros = np.where(of_sqlite, millis * 1000, micros)
     since_1970 = whole.astype(np.int64) * 86_400_000_000 - 210_866_760_000_000_000 + micros
     return _with_nulls(since_1970, array).cast(UTC)

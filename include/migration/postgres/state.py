@@ -83,7 +83,7 @@ loads = _table(
     sa.Column("loaded", sa.BigInteger, nullable=False),
     sa.Column("quarantined", sa.BigInteger, nullable=False),
     sa.Column("excluded", sa.BigInteger, nullable=False),
-    sa.Column("altered", sa.BigInteger, nullable=False),  # values nulled or rounded by declaration
+    sa.Column("altered", sa.BigInteger, nullable=False),  # values changed by declaration
     sa.Column("bytes", sa.BigInteger, nullable=False),  # bytes sent by COPY
     sa.Column("seconds", sa.Double, nullable=False),
     sa.Column("loaded_at", _timestamp, nullable=False, server_default=_now),
@@ -111,7 +111,7 @@ quarantined_values = _table(
     sa.Column("storage_class", sa.Text, nullable=False),
     sa.Column("value", sa.LargeBinary),  # text: its bytes; numbers: their text; NULL only for NULL
 )
-# A value that crossed in another form because the plan declares it: nulled or rounded.
+# A value that crossed in another form because the plan declares it (its `invalid` policies).
 altered_values = _table(
     "altered_values",
     _run_id(),

@@ -265,12 +265,17 @@ def epoch(unit: Unit, zone: str) -> Reader:
 
 
 def julian(zone: str) -> Reader:
-    """A Julian day number as the microsecond nearest to it (half to even), within the years 1 to 9999."""
+    """A Julian day number within the years 1 to 9999: the millisecond of which SQLite's division makes it, otherwise
+    the microsecond nearest to it (half to even)."""
 
     def read(value: Value) -> Canonical:
         if not isinstance(value, (int, float)) or not 1_721_425.5 <= value < 5_373_484.5:
             return IMPOSSIBLE
-        micros = round((Fraction(value) - Fraction(4_881_175, 2)) * 86_400_000_000)
+        millis = round(Fraction(value) * 86_400_000)
+        if millis / 86_400_000 == value:
+            micros = (millis - 210_866_760_000_000) * 1000
+        else:
+            micros = round((Fraction(value) - Fraction(4_881_175, 2)) * 86_400_000_000)
         return _printed(_EPOCH + timedelta(microseconds=micros), zone)
 
     return read
