@@ -17,7 +17,7 @@ E = Evidence
 
 def chosen(declared: str, *, unique: bool = False, keyed: bool = False, apple: bool = False, **facts: Any) -> Choice:
     column = Column("v", declared, False, None, 0)
-    counts = {k: E(v) if isinstance(v, int) and k in EVIDENCE else v for k, v in facts.items()}
+    counts: dict[str, Any] = {k: E(v) if k in EVIDENCE else v for k, v in facts.items()}
     return choose(Place("t", column, ColumnProfile("v", **counts), unique, keyed or unique, apple))
 
 

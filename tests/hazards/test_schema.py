@@ -242,6 +242,23 @@ def test_orphans_are_counted_named_and_carried_under_a_constraint_that_holds_fro
         moved.insert("INSERT INTO c VALUES (4, 98) RETURNING 1")
 
 
+def test_a_child_finds_its_parent_by_digits_where_integers_and_texts_are_both_text_now(
+    tmp_path: Path, target_dsn: str
+) -> None:
+    source = database(
+        tmp_path / "app.db",
+        "CREATE TABLE p (k PRIMARY KEY) WITHOUT ROWID",
+        "CREATE TABLE c (id INTEGER PRIMARY KEY, k REFERENCES p)",
+    )
+    insert(source, "p", [("5",), (6,), ("x",)])
+    insert(source, "c", [(1, 5), (2, 6), (3, "x"), (4, "6"), (5, None)])
+    moved = move(source, target_dsn)
+    assert moved.values("c", "k", "id") == ["5", "6", "x", "6", None]
+    assert [d for d in moved.constraints("c").values() if d.startswith("FOREIGN")] == [
+        "FOREIGN KEY (k) REFERENCES p(k)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("policy", "rows"), [("quarantine", [(1, 1), (3, None)]), ("null", [(1, 1), (2, None), (3, None)])]
 )

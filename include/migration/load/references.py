@@ -9,6 +9,7 @@ import psycopg
 
 from migration.errors import MigrationError
 from migration.job import Job
+from migration.load.casts import INTEGER_OR_TEXT
 from migration.mapping import ForeignKeyMap, TableMap
 from migration.postgres import state
 from migration.sqlite.catalog import quoted
@@ -41,20 +42,31 @@ def _predicate(connection: psycopg.Connection[Any], job: Job, table: str, key: F
         )
     present = " AND ".join(f"{quoted(c)} IS NOT NULL" for c in key.columns)
     known = " AND ".join(f"{quoted(c)} IS NOT NULL" for c in key.parent_columns)
-    parents = f"SELECT {_list(key.parent_columns)} FROM {quoted(key.parent)} WHERE {known}"  # noqa: S608 - quoted()
+    digits = _as_digits(job, table, key)
+    theirs = ", ".join(_form(quoted(c), d) for c, d in zip(key.parent_columns, digits, strict=True))
+    parents = f"SELECT {theirs} FROM {quoted(key.parent)} WHERE {known}"  # noqa: S608 - quoted()
     # PostgreSQL compares bytes, whatever collation SQLite's column has.
-    child = _list(key.columns, " COLLATE BINARY")
-    child = f"({child})" if len(key.columns) > 1 else child
-    gone = _quarantined_parents(connection, job, key)
+    own = [f"{_form(quoted(c), d)} COLLATE BINARY" for c, d in zip(key.columns, digits, strict=True)]
+    child = f"({', '.join(own)})" if len(own) > 1 else own[0]
+    gone = _quarantined_parents(connection, job, key, digits)
     also = f" OR {child} IN (VALUES {', '.join(gone)})" if gone else ""
     return f"({present} AND ({child} NOT IN ({parents}){also}))"
 
 
-def _list(columns: tuple[str, ...], collation: str = "") -> str:
-    return ", ".join(quoted(c) + collation for c in columns)
+def _as_digits(job: Job, table: str, key: ForeignKeyMap) -> list[bool]:
+    """Per column of the key, whether integers on either side become their digits, as which they are compared."""
+    tables = (job.plan.tables[table], job.plan.tables[key.parent])
+    pairs = zip(key.columns, key.parent_columns, strict=True)
+    return [INTEGER_OR_TEXT in (tables[0].cast(c), tables[1].cast(p)) for c, p in pairs]
 
 
-def _quarantined_parents(connection: psycopg.Connection[Any], job: Job, key: ForeignKeyMap) -> list[str]:
+def _form(value: str, digits: bool) -> str:
+    return f"CAST({value} AS TEXT)" if digits else value
+
+
+def _quarantined_parents(
+    connection: psycopg.Connection[Any], job: Job, key: ForeignKeyMap, digits: list[bool]
+) -> list[str]:
     """The referenced values of the parent's quarantined rows, as SQLite literals in parentheses."""
     found: dict[str, dict[str, str]] = {}
     rows = connection.execute(
@@ -67,7 +79,8 @@ def _quarantined_parents(connection: psycopg.Connection[Any], job: Job, key: For
         found.setdefault(row_key, {})[column] = _literal(storage, value)
     # With a NULL in it a key is nobody's parent, and in a list it would make every comparison NULL.
     whole = [values for values in found.values() if len(values) == len(key.parent_columns)]
-    return [f"({', '.join(values[c] for c in key.parent_columns)})" for values in whole]
+    columns = list(zip(key.parent_columns, digits, strict=True))
+    return [f"({', '.join(_form(values[c], d) for c, d in columns)})" for values in whole]
 
 
 def _literal(storage: str, value: bytes) -> str:
