@@ -191,7 +191,8 @@ def julian(array: pa.Array) -> pa.Array:
     """Julian day numbers: each the millisecond of which SQLite makes it, otherwise the nearest microsecond.
 
     SQLite counts milliseconds and divides them (https://sqlite.org/src/file/src/date.c). All is exact: within the years
-    1 to 9999 a double counts in 2**-32 days, of which 2**19 are 10,546,875 microseconds. They are 20 to 80 microseconds long, so no two doubles meet, and each is found back.
+    1 to 9999 a double counts in 2**-32 days, of which 2**19 are 10,546,875 microseconds. They are 20 to 80 microseconds
+    long, so no two doubles meet, and each is found back.
     """
     days = array.fill_null(2_440_587.5).to_numpy(zero_copy_only=False)
     if not ((days >= 1_721_425.5) & (days < 5_373_484.5)).all():
