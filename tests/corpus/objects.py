@@ -14,7 +14,7 @@ import psycopg
 import psycopg.rows
 import psycopg.sql
 
-from tests.corpus.cells import Cell, Stored
+from tests.corpus.cells import FORMLESS, Cell, Stored
 from tests.corpus.ddl import checks, joined
 
 if TYPE_CHECKING:
@@ -173,6 +173,8 @@ def _same_default(inquiry: Inquiry, column: Column, there: Mapping[str, Any], co
     )
     row = connection.execute(query, binary=True).fetchone()
     ours, theirs = cell.expected(stored), cell.told(row[0] if row else None)
+    if ours and ours.startswith(FORMLESS):  # what the column's values of that class become
+        ours = cell.altered(stored, "bytes" if there["type"] == "bytea" else "text")
     if ours != theirs:
         message = f"{text} gives {ours!r} in SQLite, {there['default']} gives {theirs!r}"
         inquiry.result.found("default", f"{inquiry.table}.{column.name}", message)

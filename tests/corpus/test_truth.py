@@ -1,8 +1,11 @@
 """The judge finds whatever is wrong with a migrated database: each fault is planted in one that is right."""
 
+import ast
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import psycopg
 import pytest
@@ -15,6 +18,7 @@ from migration import steps
 from migration.assess import assess
 from migration.job import Job, Params
 from tests.conftest import ROLE, Server
+from tests.corpus import cells, ddl, objects, truth
 from tests.corpus.crafted import script
 from tests.corpus.fetching import Workshop
 from tests.corpus.truth import Judgement, judge
@@ -79,6 +83,17 @@ def _move(job: Job) -> None:
     for table in ordered:
         steps.verify(job, table)
     steps.cut_over(job)
+
+
+@pytest.mark.parametrize("module", [cells, ddl, objects, truth])
+def test_the_judge_shares_no_code_with_the_engine(module: ModuleType) -> None:
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    imported = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    imported |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    ours = {
+        name for name in imported if name.split(".")[0] not in sys.stdlib_module_names | {"apsw", "psycopg", "yaml"}
+    }
+    assert {name.rpartition(".")[2] for name in ours} <= {"corpus", "cells", "ddl", "objects", "truth"}
 
 
 def test_a_right_migration_is_found_right(moved: Moved) -> None:

@@ -82,6 +82,8 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         self.connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        # Collations of an application's own are asked for nowhere here; SQLite wants to know them all the same.
+        self.connection.collation_needed(lambda connection, name: connection.create_collation(name, _order))
         (word,) = self.one("PRAGMA encoding")
         self.encoding = str(word).lower().replace("utf-16le", "utf-16-le").replace("utf-16be", "utf-16-be")
         # What SQLite's parser takes from sqlite_schema is text; names and statements come as it stores them.
@@ -125,6 +127,10 @@ class Source:
         parts = ", ".join(part.format(ident(c)) for c in columns)
         for row in self.connection.execute(f"SELECT {parts} FROM {ident(table)}"):
             yield list(map(_stored, row))
+
+
+def _order(one: str, other: str) -> int:
+    return (one > other) - (one < other)
 
 
 def _stored(value: Any) -> Stored:
