@@ -214,12 +214,19 @@ _SINCE: dict[str, tuple[int, Fraction]] = {
 
 def _epoch(cast: str, number: int | float) -> int:
     if cast == "julian":
-        return round((Fraction(number) - Fraction(4881175, 2)) * 86_400_000_000)
+        return _julian(number)
     year, each = _SINCE[cast]
     micros = Fraction(Decimal(repr(number))) * each
     if micros.denominator != 1:
         raise ValueError
     return int(micros) + (datetime(year, 1, 1) - _EPOCH) // timedelta(microseconds=1)  # noqa: DTZ001
+
+
+def _julian(days: int | float) -> int:
+    """SQLite counts milliseconds and divides them; what is no such quotient is a microsecond, the nearest."""
+    whole = round(Fraction(days) * 86_400_000)
+    exact = Fraction(whole * 1000) if whole / 86_400_000 == days else Fraction(days) * 86_400_000_000
+    return round(exact) - 210_866_760_000_000_000
 
 
 def _document(text: str) -> bytes:
