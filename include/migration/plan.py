@@ -221,6 +221,8 @@ class Plan(_Strict):
     target: str
     """The Airflow connection (postgres) of the database to fill; where it is not defined, ``migration_target`` is."""
     live_schema: str = "public"
+    confirmed: bool = True
+    """Whether a person stands behind the decisions that an assessment proposed."""
     tables: dict[str, TablePlan] = Field(min_length=1)
     exclude_tables: tuple[str, ...] = ()
     """Source tables left behind by name."""

@@ -150,9 +150,9 @@ def test_the_type_follows_from_affinity_and_values(
         ("TEXT", {"texts": 9, "nul": 1}, "text", Invalid.QUARANTINE, ["value-nul"]),
         ("TEXT", {"texts": 9, "invalid": 1, "nul": 1}, "text", Invalid.QUARANTINE, ["value-nul", "value-encoding"]),
         ("TEXT", {"texts": 9, "invalid": 5}, "bytea", Invalid.BYTES, ["value-encoding"]),
-        ("BLOB", {"blobs": 5, "texts": 1}, "bytea", Invalid.BYTES, ["type-mixed"]),
-        ("REAL", reals(0.5, 1.5, (1, 1)) | {"texts": 1}, "text", Invalid.TEXT, ["type-mixed"]),
-        ("", ints(1, 5) | {"texts": 1}, "text", None, ["type-mixed"]),
+        ("BLOB", {"blobs": 5, "texts": 1}, "bytea", Invalid.BYTES, ["type-mixed-blobs"]),
+        ("REAL", reals(0.5, 1.5, (1, 1)) | {"texts": 1}, "text", Invalid.TEXT, ["type-mixed-reals"]),
+        ("", ints(1, 5) | {"texts": 1}, "text", None, ["type-mixed-free"]),
         (
             "",
             ints(1, 5) | {"texts": 1, "digit_texts": 1, "unique": True},

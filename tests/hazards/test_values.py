@@ -56,7 +56,7 @@ def test_text_in_a_blob_column_keeps_its_bytes_and_is_known(tmp_path: Path, targ
     moved = move(source, target_dsn)
     assert moved.values("t", "v", "id") == [b"\x01\x02", b"aGVsbG8=", b"b"]
     assert moved.kept() == [("t", "[2]", "v", "bytes", "text", b"aGVsbG8=")]
-    assert rules(moved.assessment) == {"type-mixed"}
+    assert rules(moved.assessment) == {"type-mixed-blobs"}
 
 
 def test_blobs_in_a_text_column_keep_their_bytes_and_are_known(tmp_path: Path, target_dsn: str) -> None:

@@ -18,7 +18,7 @@ from migration.assess.drafting import Draft, draft, without
 from migration.assess.report import Facts, as_text, write_report
 from migration.assess.writing import write_plan
 from migration.catalog import Catalog
-from migration.derive.findings import Finding, Weight
+from migration.derive.findings import Finding, Weight, grade
 from migration.errors import PlanError, SourceError, TransientError, translated
 from migration.plan import Plan, plan_path, read_plan
 from migration.postgres.compiling import uncompilable
@@ -78,6 +78,7 @@ def assess(
     if plan is None or not plan.tables:
         reasons = "; ".join(f.sentence() for f in found.findings if f.weight is Weight.WORK)
         raise SourceError(f"Nothing of {source} can be carried: {reasons or 'it has no tables with rows of its own'}.")
+    plan = plan.model_copy(update={"confirmed": grade(found.findings) == "A"})
     facts = Facts(
         plan=plan,
         plan_path=path,

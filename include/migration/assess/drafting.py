@@ -12,6 +12,7 @@ from migration.derive.findings import Finding, Weight
 from migration.derive.names import Names, names
 from migration.derive.parse import Refused, affinity
 from migration.derive.relations import Relation
+from migration.derive.rules import finding
 from migration.derive.translate import translate_check, translate_default, translate_generated
 from migration.derive.types import INTEGERS, Choice, Place, choose
 from migration.derive.values import MIXED, Carried
@@ -49,43 +50,26 @@ class Draft:
         }
 
     def refuse(
-        self,
-        kind: str,
-        table: str,
-        name: str,
-        reason: str,
-        source: str,
-        weight: Weight = Weight.DECIDE,
+        self, kind: str, table: str, name: str, reason: str, source: str, *, weight: Weight | None = None,
         of: Evidence | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Note that something is not carried."""
         self.refused.append(RefusedObject(kind=kind, name=name, table=table, reason=reason, source=source))
-        rule = f"refused-{kind.replace(' ', '-')}"
-        found = Finding(
-            rule,
-            weight,
-            table,
-            f"{kind} {name}".strip(),
-            f"it cannot be carried: {reason}",
-            "It is left out",
-            "",
-            of or Evidence(),
+        self.note(
+            f"refused-{kind.replace(' ', '-')}", table, f"{kind} {name}".strip(), of, weight=weight, reason=reason
         )
-        self.findings.append(found)
 
     def note(
-        self,
-        rule: str,
-        table: str,
-        place: str,
-        what: str,
-        proposal: str,
-        weight: Weight = Weight.NOTE,
-        instead: str = "",
-        of: Evidence | None = None,
-    ) -> None:
-        """Note anything else."""
-        self.findings.append(Finding(rule, weight, table, place, what, proposal, instead, of or Evidence()))
+        self, rule: str, table: str, place: str, of: Evidence | None = None, *, weight: Weight | None = None,
+        **facts: object,
+    ) -> None:  # fmt: skip
+        """Note anything else, by its rule."""
+        self.findings.append(finding(rule, table, place, of, weight=weight, **facts))
+
+    def notes(self, kind: str, table: str, place: str, said: Iterable[str]) -> None:
+        """Note what a translation has to say."""
+        for note in said:
+            self.note(f"translation-{kind}", table, place, note=note)
 
 
 def draft(
@@ -102,13 +86,8 @@ def draft(
     _follow_parents(found)
     found.findings += [f for choice in found.choices.values() for f in choice.findings]
     for rename in found.names.renames:
-        found.note(
-            "name",
-            rename.table,
-            f"{rename.kind} {rename.source}".strip(),
-            rename.reason,
-            f"It is called {rename.target}",
-        )
+        place = f"{rename.kind} {rename.source}".strip()
+        found.note("name", rename.table, place, reason=rename.reason, target=rename.target)
     if not found.tables:
         return None, found
     tables = {t.name: _table(found, t) for t in found.tables}
@@ -135,14 +114,8 @@ def _can_go(found: Draft, table: Table) -> bool:
         reason = "nothing names its rows, since its columns take the names rowid, _rowid_ and oid"
     if reason:
         rows = found.profiles[table.name].rows
-        found.refuse(
-            "table",
-            table.name,
-            "",
-            f"{reason}; it has {rows:,} rows",
-            table.sql,
-            Weight.WORK if rows else Weight.DECIDE,
-        )
+        weight = Weight.WORK if rows else Weight.DECIDE
+        found.refuse("table", table.name, "", f"{reason}; it has {rows:,} rows", table.sql, weight=weight)
     return not reason
 
 
@@ -151,45 +124,27 @@ def _readable(found: Draft, table: Table) -> Table:
     profile = found.profiles[table.name]
     for column in table.columns:
         if fault := profile.column(column.name).unreadable:
-            found.refuse(
-                "column", table.name, column.name, f"SQLite cannot compute it: {fault}", column.expression or ""
-            )
+            reason = f"SQLite cannot compute it: {fault}"
+            found.refuse("column", table.name, column.name, reason, column.expression or "")
     return replace(table, columns=tuple(c for c in table.columns if not profile.column(c.name).unreadable))
 
 
 def _leave_out(found: Draft) -> None:
     """Everything of the source that is neither a table nor a view."""
     for virtual in found.catalog.virtual_tables:
-        shadows = (
+        reason = f"it is a virtual table of the module {virtual.module}"
+        reason += f" ({virtual.error})" if virtual.error else ""
+        reason += (
             f"; its module's own tables stay behind with it: {', '.join(virtual.shadows)}" if virtual.shadows else ""
         )
-        broken = f" ({virtual.error})" if virtual.error else ""
-        found.refuse(
-            "virtual table",
-            "",
-            virtual.name,
-            f"it is a virtual table of the module {virtual.module}{broken}{shadows}",
-            virtual.sql,
-        )
+        found.refuse("virtual table", "", virtual.name, reason, virtual.sql)
         for shadow in virtual.shadows:
-            found.refused.append(
-                RefusedObject(
-                    kind="shadow table", name=shadow, reason=f"it belongs to the virtual table {virtual.name}"
-                )
-            )
+            of = f"it belongs to the virtual table {virtual.name}"
+            found.refused.append(RefusedObject(kind="shadow table", name=shadow, reason=of))
         for suspect in virtual.suspects:
-            found.note(
-                "virtual-suspect",
-                suspect,
-                "",
-                f"it may belong to the virtual table {virtual.name}",
-                "It is carried like any table",
-                instead="name it under exclude_tables",
-            )
+            found.note("virtual-suspect", suspect, "", virtual=virtual.name)
     for trigger in found.catalog.triggers:
-        found.refuse(
-            "trigger", trigger.table, trigger.name, "what it does has to be written anew for PostgreSQL", trigger.sql
-        )
+        found.refuse("trigger", trigger.table, trigger.name, "its work has to be written anew", trigger.sql)
     for kind, name in found.catalog.others:
         if kind == "internal":
             found.refused.append(RefusedObject(kind="internal table", name=name, reason="SQLite keeps it for itself"))
@@ -239,15 +194,7 @@ def _table(found: Draft, table: Table) -> TablePlan:
         18 if c.type in ("text", "bytea", "json", "jsonb") or "(" in str(c.type) else 8 for c in columns.values()
     )
     if width > WIDEST_ROW:
-        found.note(
-            "row-width",
-            table.name,
-            "",
-            f"its rows could take {width:,} bytes within a page, which holds {WIDEST_ROW:,}",
-            "A row that does not fit stops the load by name",
-            Weight.DECIDE,
-            "exclude columns",
-        )
+        found.note("row-width", table.name, "", width=width, page=WIDEST_ROW)
     target = found.names.tables[table.name]
     primary, unique, indexes = keys(found, table)
     return TablePlan(
@@ -275,15 +222,7 @@ def _column(found: Draft, table: Table, column: Column, profile: ColumnProfile) 
         "not_null": alias or (column.not_null and not profile.nulls),
     }
     if column.not_null and profile.nulls:
-        found.note(
-            "null-in-not-null",
-            table.name,
-            column.name,
-            "declared NOT NULL, with NULLs",
-            "NOT NULL is not kept",
-            Weight.DECIDE,
-            of=profile.nulls,
-        )
+        found.note("null-in-not-null", table.name, column.name, profile.nulls)
     if column.generated:
         facts |= _generated(found, table, column)
     elif column.default is not None:
@@ -301,33 +240,15 @@ def _generated(found: Draft, table: Table, column: Column) -> dict[str, Any]:
         else Refused("its text was not found")
     )
     if isinstance(sql, Refused):
-        found.note(
-            "generated",
-            table.name,
-            column.name,
-            f"generated as {text}, which PostgreSQL cannot compute: {sql.reason}",
-            "It becomes a plain column with the values",
-            Weight.DECIDE,
-        )
+        found.note("generated", table.name, column.name, text=text, reason=sql.reason)
         found.refused.append(
             RefusedObject(kind="generated column", name=column.name, table=table.name, reason=sql.reason, source=text)
         )
         return {}
-    _notes(found, "generated", table.name, column.name, sql.notes)
+    found.notes("generated", table.name, column.name, sql.notes)
     if not column.stored:
-        found.note(
-            "generated-virtual",
-            table.name,
-            column.name,
-            "generated VIRTUAL",
-            "It becomes STORED, which every PostgreSQL has",
-        )
+        found.note("generated-virtual", table.name, column.name)
     return {"generated": sql.sql}
-
-
-def _notes(found: Draft, rule: str, table: str, place: str, notes: Iterable[str]) -> None:
-    for note in notes:
-        found.note(f"{rule}-note", table, place, note, "It is carried")
 
 
 def _default(found: Draft, table: Table, column: Column, chosen: Choice) -> str | None:
@@ -336,7 +257,7 @@ def _default(found: Draft, table: Table, column: Column, chosen: Choice) -> str 
     if isinstance(sql, Refused):
         found.refuse("default", table.name, column.name, sql.reason, column.default)
         return None
-    _notes(found, "default", table.name, column.name, sql.notes)
+    found.notes("default", table.name, column.name, sql.notes)
     return None if sql.sql == "NULL" else sql.sql
 
 
@@ -354,7 +275,7 @@ def _checks(found: Draft, table: Table) -> dict[str, str]:
             found.refuse("check", table.name, name, sql.reason, check.text)
         else:
             kept[name] = sql.sql
-            _notes(found, "check", table.name, name, sql.notes)
+            found.notes("check", table.name, name, sql.notes)
     return kept
 
 
@@ -376,7 +297,7 @@ def _views(found: Draft) -> dict[str, ViewPlan]:
             relations[view.name] = sql.relation
             target = found.names.tables[view.name]
             kept[view.name] = ViewPlan(rename=target if target != view.name else None, create=sql.create)
-            _notes(found, "view", "", f"view {view.name}", sql.notes)
+            found.notes("view", "", f"view {view.name}", sql.notes)
             progress = True
     for name, refused in waiting.items():
         broken = "it does not work in SQLite either: " if views[name].error else ""
@@ -395,7 +316,7 @@ def without(plan: Plan, lacking: Iterable[tuple[str, str, str, str]], found: Dra
         if kind == "view":
             found.refuse(kind, "", name, reason, views.pop(name).create)
         elif kind == "table":
-            found.refuse(kind, table, "", reason, found.catalog.table(table).sql, Weight.WORK)
+            found.refuse(kind, table, "", reason, found.catalog.table(table).sql, weight=Weight.WORK)
             del tables[table]
         else:
             tables[table], text = _less(tables[table], kind, name)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from migration.catalog import Catalog, ForeignKey, Index, Table
-from migration.derive.findings import Weight
 from migration.derive.parse import Refused
 from migration.derive.translate import IndexSql, translate_index
 from migration.plan import Action, ForeignKeyPlan, IndexPlan, Key, TablePlan
@@ -88,8 +87,7 @@ def _translated(found: Draft, table: Table, index: Index) -> IndexSql | Refused:
     sql = translate_index(index, columns=found.columns(table), table=table.name)
     width = found.profiles[table.name].index_bytes.get(index.name, 0)
     if isinstance(sql, IndexSql):
-        for note in sql.notes:
-            found.note("index-note", table.name, found.names.indexes[table.name, index.name], note, "It is carried")
+        found.notes("index", table.name, found.names.indexes[table.name, index.name], sql.notes)
         if width > BTREE_BYTES and index.origin != "c":
             return Refused(f"a key has {width:,} bytes, and PostgreSQL's btree takes 2,704")
     return sql
@@ -99,20 +97,10 @@ def _stays_primary(found: Draft, table: Table, sql: IndexSql | Refused) -> bool:
     profile = found.profiles[table.name]
     nulls = [c for c in table.primary_key if profile.column(c).nulls]
     if nulls and not table.without_rowid:
-        found.note(
-            "null-in-key", table.name, ", ".join(nulls), "NULLs in the primary key, which SQLite allows",
-            "A unique constraint stands in its place", Weight.DECIDE, "`invalid: quarantine` and a primary_key",
-            profile.column(nulls[0]).nulls,
-        )  # fmt: skip
+        found.note("null-in-key", table.name, ", ".join(nulls), profile.column(nulls[0]).nulls)
         return False
     if isinstance(sql, IndexSql) and not sql.plain:
-        found.note(
-            "key-collation",
-            table.name,
-            "primary key",
-            "it compares by a collation",
-            "A unique index stands in its place",
-        )
+        found.note("key-collation", table.name, "primary key")
         return False
     return isinstance(sql, IndexSql)
 
@@ -126,15 +114,7 @@ def _method(found: Draft, table: Table, index: Index, name: str, sql: IndexSql) 
     if sql.unique or len(sql.keys) > 1 or sql.keys[0].endswith(" DESC"):
         found.refuse("index", table.name, name, what, index.sql or _listed(index))
         return None
-    found.note(
-        "index-width",
-        table.name,
-        f"index {name}",
-        what,
-        "A hash index finds equal values",
-        Weight.DECIDE,
-        "take it out of the plan",
-    )
+    found.note("index-width", table.name, f"index {name}", width=width)
     return "hash"
 
 
@@ -152,11 +132,7 @@ def foreign_keys(found: Draft, table: Table, tables: Mapping[str, TablePlan]) ->
             continue
         orphans = found.profiles[table.name].orphans[place]
         if orphans:
-            found.note(
-                "orphans", table.name, name, f"rows whose parent in {parent.name} is not there",
-                "They are carried, and the constraint holds for new rows only (NOT VALID)", Weight.DECIDE,
-                "`not_valid: false` with `invalid: quarantine` or `null` for the columns", orphans,
-            )  # fmt: skip
+            found.note("orphans", table.name, name, orphans, parent=parent.name)
         own, theirs = ({c.name.lower(): c.name for c in t.columns} for t in (table, parent))
         actions = get_args(Action)
         kept[name] = ForeignKeyPlan.model_validate(

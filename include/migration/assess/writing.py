@@ -64,6 +64,8 @@ def _lines(
     yield _HEAD.format(title=_plain(plan.title), day=day, grade=grade)
     for name in ("name", "title", "source", "target", "live_schema"):
         yield f"{name}: {_flow(getattr(plan, name))}"
+    if not plan.confirmed:
+        yield "confirmed: false  # true, once every line with TO CONFIRM is as it shall be"
     yield "\ntables:"
     for name, table in plan.tables.items():
         yield ""

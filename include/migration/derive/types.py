@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from migration.catalog import Column
-from migration.derive.findings import Finding, Weight
+from migration.derive.findings import Finding
 from migration.derive.parse import affinity
+from migration.derive.rules import finding
 from migration.derive.values import MIXED
 from migration.plan import Invalid
 from migration.profile import ColumnProfile, Evidence
@@ -46,65 +47,42 @@ class Place:
     apple: bool = False
     """In a database that Core Data made, which counts seconds from 2001."""
 
-    def finding(
-        self, rule: str, weight: Weight, what: str, proposal: str, instead: str = "", of: Evidence | None = None
-    ) -> Finding:
-        return Finding(rule, weight, self.table, self.column.name, what, proposal, instead, of or Evidence())
+    @property
+    def declared(self) -> str:
+        """The declared type, in words where there is none."""
+        return self.column.declared_type or "without a type"
+
+    def found(self, rule: str, of: Evidence | None = None, **facts: object) -> Finding:
+        """A finding about this column."""
+        return finding(rule, self.table, self.column.name, of, weight=None, declared=self.declared, **facts)
 
 
 def choose(place: Place) -> Choice:
     """The type, cast and policy of one column."""
-    found = _by_values(place)
-    texts = place.profile
-    if found.type in ("text", "json") or found.type.startswith("varchar"):
-        if place.unique and found.cast == MIXED and texts.digit_texts:
-            found = _with(
-                found,
-                place.finding(
-                    "value-same-digits",
-                    Weight.DECIDE,
-                    "in a key, texts are written like integers that are there too",
-                    "Both become the same text, and the key fails if they meet",
-                    "exclude the table, or correct the rows",
-                    texts.digit_texts,
-                ),
-            )
-        unfit = texts.nul.count + texts.invalid.count
-        if unfit and unfit * 2 >= texts.texts.count:
-            return Choice(
-                "bytea",
-                "most texts have NULs or are not valid",
-                invalid=Invalid.BYTES,
-                form="mixed",
-                findings=(*found.findings, *_unfit(place, "bytea keeps their bytes")),
-            )
-        if unfit:
-            found = _with(found, *_unfit(place, "Such rows go to the quarantine whole"), invalid=Invalid.QUARANTINE)
-    return found
+    choice, p = _by_values(place), place.profile
+    if choice.type not in ("text", "json") and not choice.type.startswith("varchar"):
+        return choice
+    if place.unique and choice.cast == MIXED and p.digit_texts:
+        choice = _with(choice, place.found("value-same-digits", p.digit_texts))
+    unfit = p.nul.count + p.invalid.count
+    if unfit and unfit * 2 >= p.texts.count:
+        findings = (*choice.findings, *_unfit(place, "bytea keeps their bytes"))
+        return Choice("bytea", "most texts have NULs or are not valid", None, Invalid.BYTES, "mixed", findings)
+    if unfit:
+        findings = tuple(_unfit(place, "Such rows go to the quarantine whole"))
+        choice = replace(_with(choice, *findings), invalid=Invalid.QUARANTINE)
+    return choice
 
 
-def _with(choice: Choice, *findings: Finding, invalid: Invalid | None = None) -> Choice:
-    return Choice(
-        choice.type, choice.why, choice.cast, invalid or choice.invalid, choice.form, (*choice.findings, *findings)
-    )
+def _with(choice: Choice, *findings: Finding) -> Choice:
+    return replace(choice, findings=(*choice.findings, *findings))
 
 
-def _unfit(place: Place, proposal: str) -> Iterator[Finding]:
+def _unfit(place: Place, done: str) -> Iterator[Finding]:
     if nul := place.profile.nul:
-        instead = "`invalid: strip` takes the NULs out, `type: bytea` with `invalid: bytes` keeps them"
-        yield place.finding(
-            "value-nul", Weight.DECIDE, "texts with NUL, which PostgreSQL's text cannot hold", proposal, instead, nul
-        )
+        yield place.found("value-nul", nul, done=done)
     if invalid := place.profile.invalid:
-        instead = "`type: bytea` with `invalid: bytes` carries them"
-        yield place.finding(
-            "value-encoding",
-            Weight.DECIDE,
-            "texts that are not valid in the database's encoding",
-            proposal,
-            instead,
-            invalid,
-        )
+        yield place.found("value-encoding", invalid, done=done)
 
 
 def _by_values(place: Place) -> Choice:
@@ -193,94 +171,56 @@ def _nothing(place: Place) -> Choice:
 # -- numbers
 
 
+_NARROW = {
+    "SMALLINT": "smallint", "INT2": "smallint", "TINYINT": "smallint", "MEDIUMINT": "integer", "INT4": "integer",
+}  # fmt: skip
+
+
 def _narrow(place: Place) -> str:
     """The integer type that the declaration promises, where every value fits; otherwise bigint."""
-    words, p = _words(place), place.profile
-    kind = next(
-        (
-            k
-            for w, k in (
-                ("SMALLINT", "smallint"),
-                ("INT2", "smallint"),
-                ("TINYINT", "smallint"),
-                ("MEDIUMINT", "integer"),
-                ("INT4", "integer"),
-            )
-            if w in words
-        ),
-        "bigint",
-    )
+    p = place.profile
+    kind = next((k for word, k in _NARROW.items() if word in _words(place)), "bigint")
     limit = _LARGEST.get(kind, 2**63)
     return kind if -limit <= (p.least or 0) and (p.greatest or 0) < limit else "bigint"
 
 
 def _numbers(place: Place) -> Choice:
-    p, words = place.profile, _words(place)
+    p = place.profile
     if _is_boolean(place):
         if not p.reals and p.least is not None and p.least >= 0 and p.greatest is not None and p.greatest <= 1:
             return Choice("boolean", "all are 0 or 1")
-        note = place.finding(
-            "type-boolean",
-            Weight.NOTE,
-            f"declared {place.column.declared_type}, with values from {p.least} to {p.greatest}",
-            "It stays a number",
-        )
-        return _plain_numbers(place, note)
+        return _plain_numbers(place, place.found("type-boolean", least=p.least, greatest=p.greatest))
     if _is_time(place):
         return _epoch(place)
-    scale = _scale(place)
-    if scale and affinity(words) == "NUMERIC":
-        if p.digits and not p.unwritable_reals and p.digits[0] <= scale[0] - scale[1] and p.digits[1] <= scale[1]:
-            return Choice(f"numeric({scale[0]},{scale[1]})", f"all fit {place.column.declared_type}")
-        if not p.digits and not p.reals and max(abs(p.least or 0), abs(p.greatest or 0)) < 10 ** (scale[0] - scale[1]):
-            return Choice(f"numeric({scale[0]},{scale[1]})", f"all fit {place.column.declared_type}")
-    notes = []
-    if _SCALE.search(words):
-        digits = (
-            f"up to {p.digits[0]} digits before and {p.digits[1]} behind the point" if p.digits else "other numbers"
-        )
-        notes.append(
-            place.finding(
-                "type-scale",
-                Weight.NOTE,
-                f"declared {place.column.declared_type}, and holds {digits}",
-                "The declared scale is not kept, so that nothing is rounded",
-            )
-        )
-    return _plain_numbers(place, *notes)
+    if (scale := _scale(place)) and affinity(_words(place)) == "NUMERIC" and _fits(p, *scale):
+        return Choice(f"numeric({scale[0]},{scale[1]})", f"all fit {place.declared}")
+    if not _SCALE.search(_words(place)):
+        return _plain_numbers(place)
+    digits = f"up to {p.digits[0]} digits before and {p.digits[1]} behind the point" if p.digits else "other numbers"
+    return _plain_numbers(place, place.found("type-scale", digits=digits))
+
+
+def _fits(p: ColumnProfile, precision: int, scale: int) -> bool:
+    """Whether all numbers fit numeric(precision, scale) without rounding."""
+    if p.digits:
+        return not p.unwritable_reals and p.digits[0] <= precision - scale and p.digits[1] <= scale
+    return not p.reals and max(abs(p.least or 0), abs(p.greatest or 0)) < 10 ** (precision - scale)
 
 
 def _plain_numbers(place: Place, *notes: Finding) -> Choice:
-    p, kind = place.profile, affinity(_words(place))
+    p = place.profile
     if not p.reals:
-        range_ = f"integers from {p.least} to {p.greatest}"
+        why = f"integers from {p.least} to {p.greatest}"
         if not _may_have_fractions(place) or place.keyed or p.beyond_double:
-            return Choice(_narrow(place), range_, findings=(*notes, *_epoch_like(place)))
-        return Choice("double precision", f"declared {place.column.declared_type}; {range_}", findings=notes)
-    if kind == "INTEGER":
-        notes += (
-            place.finding(
-                "type-reals",
-                Weight.NOTE,
-                f"declared {place.column.declared_type}, with reals",
-                "double precision holds them",
-                of=p.reals,
-            ),
-        )
-    if not p.beyond_double:
-        return Choice(
-            "double precision",
-            "reals" if not p.integers else "reals, and integers that a double holds exactly",
-            findings=notes,
-        )
-    found = place.finding(
-        "type-mixed-numbers",
-        Weight.DECIDE,
-        "reals beside integers that no double holds exactly",
-        "Both become their decimal text",
-        of=p.reals,
-    )
-    return Choice("text", "reals and integers beyond 2^53", MIXED, Invalid.TEXT, "mixed", (*notes, found))
+            return Choice(_narrow(place), why, findings=(*notes, *_epoch_like(place)))
+        return Choice("double precision", f"declared {place.declared}; {why}", findings=notes)
+    if affinity(_words(place)) == "INTEGER":
+        notes = (*notes, place.found("type-reals", p.reals))
+    if p.beyond_double:
+        findings = (*notes, place.found("type-mixed-numbers", p.reals))
+        return Choice("text", "reals and integers beyond 2^53", MIXED, Invalid.TEXT, "mixed", findings)
+    why = "reals, and integers that a double holds exactly" if p.integers else "reals"
+    return Choice("double precision", why, findings=notes)
 
 
 def _seconds(year: int, since: int = 1970) -> int:
@@ -321,25 +261,11 @@ def _micros(place: Place) -> bool:
 
 
 def _epoch(place: Place) -> Choice:
-    p, declared = place.profile, place.column.declared_type
-    cast = _epoch_of(place)
+    cast, number = _epoch_of(place), "double precision" if place.profile.reals else "bigint"
     if cast is None:
-        note = place.finding(
-            "time-unknown",
-            Weight.NOTE,
-            f"declared {declared}, with numbers of no epoch that is certain",
-            "They stay numbers",
-            "`type: timestamptz` with a `cast:` such as epoch_s, epoch_ms, apple_s, webkit_us or julian",
-        )
-        return _plain_numbers(place, note)
-    note = place.finding(
-        "time-epoch",
-        Weight.NOTE,
-        f"declared {declared}, with numbers that are instants by {cast}",
-        "They become timestamptz",
-        f"`type: {'bigint' if not p.reals else 'double precision'}` without `cast` keeps the numbers",
-    )
-    form = cast if cast in ("epoch_s", "epoch_ms", "epoch_us") and not p.reals else "mixed"
+        return _plain_numbers(place, place.found("time-unknown"))
+    form = cast if cast in ("epoch_s", "epoch_ms", "epoch_us") and number == "bigint" else "mixed"
+    note = place.found("time-epoch", cast=cast, number=number)
     return Choice("timestamptz", f"{cast}, all within {_FROM} to {_TO}", cast, form=form, findings=(note,))
 
 
@@ -348,13 +274,7 @@ _TIME_NAMES = re.compile(r"(?:_at|_on|time|date|stamp)$", re.IGNORECASE)
 
 def _epoch_like(place: Place) -> Iterator[Finding]:
     if _TIME_NAMES.search(place.column.name) and not place.keyed and (cast := _epoch_of(place)):
-        yield place.finding(
-            "time-integer",
-            Weight.NOTE,
-            f"by name and range instants by {cast}, declared {place.column.declared_type or 'without a type'}",
-            "The numbers stay numbers",
-            f"`type: timestamptz` with `cast: {cast}`",
-        )
+        yield place.found("time-integer", cast=cast)
 
 
 # -- texts
@@ -370,53 +290,22 @@ def _texts(place: Place) -> Choice:
     p, words = place.profile, _words(place)
     if _is_time(place) and (found := _times(place)):
         return found
+    notes: list[Finding] = []
     if _is_json(place) and not place.keyed and not p.invalid_json:
-        if not p.lossy_json:
-            return Choice("jsonb", "all are JSON that jsonb keeps whole")
-        note = place.finding(
-            "value-json",
-            Weight.NOTE,
-            "JSON that jsonb would not keep whole (repeated keys, \\u0000, numbers out of range)",
-            "json keeps the text",
-            of=p.lossy_json,
-        )
-        return Choice("json", "all are JSON", findings=(note,))
-    notes = []
+        if p.lossy_json:
+            return Choice("json", "all are JSON", findings=(place.found("value-json", p.lossy_json),))
+        return Choice("jsonb", "all are JSON that jsonb keeps whole")
     if _is_json(place) and p.invalid_json:
-        instead = "`type: jsonb` with `invalid: quarantine` or `null`"
-        notes.append(
-            place.finding(
-                "value-json-invalid",
-                Weight.NOTE,
-                "texts that are not JSON",
-                "The column stays text",
-                instead,
-                p.invalid_json,
-            )
-        )
+        notes.append(place.found("value-json-invalid", p.invalid_json))
     if affinity(words) == "TEXT":
         length = _length(place)
         if length and p.longest <= int(length[8:-1]):
             return Choice(length, f"at most {p.longest} characters", findings=tuple(notes))
         if length:
-            notes.append(
-                place.finding(
-                    "type-length",
-                    Weight.NOTE,
-                    f"declared {place.column.declared_type}, with up to {p.longest} characters",
-                    "The length is not kept",
-                )
-            )
+            notes.append(place.found("type-length", longest=p.longest))
     elif not _is_time(place) and not _is_json(place) and words:
-        notes.append(
-            place.finding(
-                "type-texts",
-                Weight.NOTE,
-                f"declared {place.column.declared_type}, with texts only",
-                "The column becomes text",
-            )
-        )
-    return Choice("text", "texts", findings=tuple(notes) + tuple(_no_times(place)))
+        notes.append(place.found("type-texts"))
+    return Choice("text", "texts", findings=(*notes, *_no_times(place)))
 
 
 _PRINTED = re.compile(r'YYYY-MM-DD(?:(?: |"T")HH24:MI(?::SS(?:\.MS|\.US)?)?(?:"Z")?)?')
@@ -437,76 +326,33 @@ def _times(place: Place) -> Choice | None:
     notes = []
     zoned = [f for f in forms if f.endswith(('"Z"', "TZH", "TZM"))]
     if zoned and len(zoned) < len(forms):
-        notes.append(
-            place.finding("time-zones", Weight.NOTE, "some times name a zone and some are bare", "Bare ones are UTC")
-        )
+        notes.append(place.found("time-zones"))
     if len(forms) > 1:
-        notes.append(
-            place.finding(
-                "time-forms",
-                Weight.NOTE,
-                f"times in {len(forms)} forms: {', '.join(forms)}",
-                "The instants are kept, their forms are not",
-                "`type: text`",
-            )
-        )
+        notes.append(place.found("time-forms", number=len(forms), forms=", ".join(forms)))
     if _words(place) == "DATE":
-        notes.append(
-            place.finding("time-date", Weight.NOTE, "declared DATE, with times of day", "It becomes timestamptz")
-        )
+        notes.append(place.found("time-date"))
+    why = f"all are instants, {forms[0] if len(forms) == 1 else 'in several forms'}"
     form = forms[0] if len(forms) == 1 and _PRINTED.fullmatch(forms[0]) else ""
-    return Choice(
-        "timestamptz",
-        f"all are instants, {forms[0] if len(forms) == 1 else 'in several forms'}",
-        form=form,
-        findings=tuple(notes),
-    )
+    return Choice("timestamptz", why, form=form, findings=tuple(notes))
 
 
 def _no_times(place: Place) -> Iterator[Finding]:
     p = place.profile
-    if not _is_time(place) or not p.texts:
-        return
-    if not p.times:
-        yield place.finding(
-            "time-none",
-            Weight.NOTE,
-            f"declared {place.column.declared_type}, with texts that are no times",
-            "The column stays text",
-        )
-    elif p.no_times:
-        yield place.finding(
-            "time-invalid",
-            Weight.DECIDE,
-            f"declared {place.column.declared_type}, with texts that are no times",
-            "The column stays text, which keeps all",
-            "`type: timestamptz` with `invalid: quarantine` or `null`",
-            p.no_times,
-        )
-    else:
-        yield place.finding(
-            "time-text",
-            Weight.NOTE,
-            f"declared {place.column.declared_type}, with times in {', '.join(sorted(p.times))}",
-            "The column stays text, which keeps them to the last digit and apart from each other",
-        )
+    if _is_time(place):
+        if not p.times:
+            yield place.found("time-none")
+        elif p.no_times:
+            yield place.found("time-invalid", p.no_times)
+        else:
+            yield place.found("time-text", forms=", ".join(sorted(p.times)))
 
 
 # -- mixtures
 
 
 def _bytes(place: Place) -> Choice:
-    words, notes = _words(place), []
-    if affinity(words) != "BLOB":
-        notes.append(
-            place.finding(
-                "type-blobs",
-                Weight.NOTE,
-                f"declared {place.column.declared_type}, with blobs only",
-                "The column becomes bytea",
-            )
-        )
-    return Choice("bytea", "blobs", findings=tuple(notes))
+    notes = () if affinity(_words(place)) == "BLOB" else (place.found("type-blobs"),)
+    return Choice("bytea", "blobs", findings=notes)
 
 
 def _mixture(place: Place) -> str:
@@ -522,42 +368,23 @@ def _few(place: Place) -> Evidence:
 
 
 def _mixed_with_blobs(place: Place) -> Choice:
-    found = place.finding(
-        "type-mixed",
-        Weight.DECIDE,
-        f"declared {place.column.declared_type or 'without a type'}, with {_mixture(place)}",
-        "bytea keeps their bytes; what was no blob is listed in migration.altered_values",
-        "`type: text` with `invalid: quarantine` for the blobs",
-        _few(place),
-    )
-    return Choice("bytea", _mixture(place), invalid=Invalid.BYTES, form="mixed", findings=(found,))
+    mixture = _mixture(place)
+    found = place.found("type-mixed-blobs", _few(place), mixture=mixture)
+    return Choice("bytea", mixture, None, Invalid.BYTES, "mixed", (found,))
 
 
 def _numbers_and_texts(place: Place) -> Choice:
-    p, words = place.profile, _words(place)
-    affine = affinity(words)
-    instead = {
-        "INTEGER": "`type: bigint`",
-        "REAL": "`type: double precision`",
-        "NUMERIC": "`type: double precision`",
-    }.get(affine, "")
-    if _is_time(place):
-        instead = "`type: timestamptz`"
-    instead = f"{instead} with `invalid: quarantine` or `null` for the rest" if instead else ""
-    weight = Weight.NOTE if affine == "BLOB" and not p.digit_texts and not p.reals else Weight.DECIDE
-    kept = (
-        "Integers become their digits"
-        if not p.reals
-        else "Numbers become their decimal text; reals are listed in migration.altered_values"
+    p, mixture, affine = place.profile, _mixture(place), affinity(_words(place))
+    number = (
+        "timestamptz"
+        if _is_time(place)
+        else "bigint"
+        if affine in ("INTEGER", "BLOB") and not p.reals
+        else "double precision"
     )
-    found = place.finding(
-        "type-mixed",
-        weight,
-        f"declared {place.column.declared_type or 'without a type'}, with {_mixture(place)}",
-        f"The column becomes text. {kept}",
-        instead,
-        _few(place),
-    )
+    free = affine == "BLOB" and not p.digit_texts
+    rule = "type-mixed-reals" if p.reals else "type-mixed-free" if free else "type-mixed"
+    found = place.found(rule, _few(place), mixture=mixture, number=number)
     if p.reals:
-        return Choice("text", _mixture(place), MIXED, Invalid.TEXT, "mixed", (found,))
-    return Choice("text", _mixture(place), MIXED, form=MIXED, findings=(found,))
+        return Choice("text", mixture, MIXED, Invalid.TEXT, "mixed", (found,))
+    return Choice("text", mixture, MIXED, form=MIXED, findings=(found,))
