@@ -1,6 +1,5 @@
 """Which plan a database goes by, and the assessment that writes one where there is none."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,10 +113,23 @@ def goes_on(found: "Assessment", *, accept: bool) -> bool:
     """Whether a migration may follow at once; says what to decide when not."""
     if found.grade == "A" or (found.grade == "B" and accept):
         return True
-    again = f"./run {shlex.quote(found.plan.source)} --plan {found.plan.name}"
-    if found.grade == "B":
-        ways = f"Then migrate by it: {again}. (--accept takes all proposals without asking.)"
-    else:
-        ways = f"What no proposal settles must be decided there, or left out by name. Then migrate by it: {again}"
-    print(f"Nothing was migrated yet. Confirm or change the decisions in {found.plan_path}\n{ways}")
+    if found.grade == "C":
+        print("What no proposal settles has to be decided in the plan, or left out by name.")
+    print(f"Nothing was migrated yet. {how_to_confirm(found.plan.name)}")
     return False
+
+
+def confirmed(name: str) -> bool:
+    """Whether a person stands behind an existing plan; says how to when not."""
+    if read(name).confirmed:
+        return True
+    print(f"Nothing was migrated: nobody has confirmed the plan yet. {how_to_confirm(name)}")
+    return False
+
+
+def how_to_confirm(name: str) -> str:
+    """What to do with a plan that has decisions to confirm."""
+    return (
+        f"Look for TO CONFIRM in {path_of(name)}, change what shall be otherwise, and set `confirmed: true` there; "
+        "then run the same again. Or take all proposals as they are with --accept."
+    )

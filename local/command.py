@@ -19,7 +19,7 @@ from local import arguments, sessions
 from local.airflow import USER, Airflow
 from local.api import quoted
 from local.arguments import Options
-from local.choosing import UNDECIDED, WIDGETTDC, Work, assessed, choose, goes_on, is_written, read, tables_of
+from local.choosing import UNDECIDED, WIDGETTDC, Work, assessed, choose, confirmed, goes_on, is_written, read, tables_of
 from local.files import LOCAL, ROOT, LocalError, Secrets, locked, require_folder, told_in_one_sentence
 from local.postgres import PROGRAMS, Cluster, local_cluster
 from local.progress import Progress, Task
@@ -112,6 +112,8 @@ def migrate(options: Options) -> int:
             found = assessed(source, name, target)
             if not (options.ui or goes_on(found, accept=options.accept)):
                 return UNDECIDED
+        elif not (options.ui or options.accept or options.plan or confirmed(name)):
+            return UNDECIDED
         work = Work(read(name), source, target)
         airflow = Airflow(cluster, KEYS, connections(work))
         print(f"Source  {source}\nPlan    {name}\nTarget  {target.shown}\nStarting Airflow …", flush=True)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from local import choosing
-from local.choosing import Work, choose, goes_on, is_written, read, tables_of
+from local.choosing import Work, choose, confirmed, goes_on, is_written, read, tables_of
 from local.command import connections, source_of
 from local.files import LocalError
 from local.target import Target
@@ -109,7 +109,18 @@ def test_a_person_is_asked_unless_there_is_nothing_to_decide_or_the_proposals_ar
     found = Assessment(read("shop"), folder / "shop.yaml", False, grade, "", ("decide",), {})
     assert goes_on(found, accept=accept) is goes
     said = capsys.readouterr().out
-    assert goes or ("Nothing was migrated yet" in said and "./run /a/shop.db --plan shop" in said)
+    assert goes or ("Nothing was migrated yet" in said and "set `confirmed: true` there" in said)
+
+
+def test_a_plan_with_decisions_to_confirm_waits_until_somebody_has(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, Path("/a/shop.db"), "shop")
+    assert confirmed("shop")
+    path = folder / "shop.yaml"
+    path.write_text(f"confirmed: false\n{path.read_text()}")
+    assert not confirmed("shop")
+    assert "nobody has confirmed the plan yet. Look for TO CONFIRM in " in capsys.readouterr().out
 
 
 def bad_files(folder: Path) -> dict[str, Path]:
