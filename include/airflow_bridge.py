@@ -196,6 +196,7 @@ def _dsn(connection_id: str) -> str | None:
 
 def job(plan_name: str, *, run_id: str | None = None) -> Job:
     """The job of the running task; ``run_id`` names another run, as a rollback does."""
+    import airflow_store as store
     from migration.job import Job, Params
 
     context = get_current_context()
@@ -209,6 +210,7 @@ def job(plan_name: str, *, run_id: str | None = None) -> Job:
         source=_source(plan),
         home=_home(),
         params=params,
+        fetch=store.fetch,
     )
 
 
@@ -246,8 +248,21 @@ def run_step(plan_name: str, function: str, *tables: str) -> dict[str, Any]:
     become the task's XCom."""
     from migration import steps
 
+    if function == "backup":
+        return _back_up(job(plan_name))
     chosen: Callable[..., dict[str, Any]] = getattr(steps, function)
     return steps.for_tables(chosen, job(plan_name), tables) if tables else chosen(job(plan_name))
+
+
+def _back_up(current: Job) -> dict[str, Any]:
+    """The step backup, with the snapshot then in the store if there is one."""
+    import airflow_store as store
+    from migration import steps
+
+    store.fetch_earlier(current)
+    figures = steps.backup(current)
+    store.keep_snapshot(current)
+    return figures
 
 
 def assess_source() -> dict[str, Any]:
@@ -286,9 +301,14 @@ def following(params: Params) -> str:
 
 def write_report(plan_name: str) -> None:
     """Print and write the report; fails when the migration is no success, so that the run ends failed."""
+    import airflow_store as store
     from migration import steps
 
-    steps.require_success(job(plan_name))
+    current = job(plan_name)
+    try:
+        steps.require_success(current)
+    finally:
+        store.keep_report(current)
 
 
 def roll_back(plan_name: str) -> dict[str, Any]:

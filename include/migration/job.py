@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +69,8 @@ class Job:
     home: Path
     """Where snapshots and reports are kept."""
     params: Params = Params()
+    fetch: Callable[[Job], None] | None = field(default=None, repr=False)
+    """Brings the run's snapshot into ``folder`` where workers share no disk; None where they do."""
 
     @property
     def suffix(self) -> str:

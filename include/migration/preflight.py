@@ -20,7 +20,7 @@ from migration.postgres.cutover import discard_stale
 from migration.postgres.target import connected, target_metadata
 from migration.sqlite.catalog import read_catalog
 from migration.sqlite.opening import check_integrity, open_snapshot, open_source
-from migration.sqlite.snapshot import take
+from migration.sqlite.snapshot import Manifest, take
 
 log = logging.getLogger("migration")
 
@@ -181,6 +181,7 @@ def backup(job: Job) -> dict[str, Any]:
             finally:
                 snapshot.close()
         with connected(job.target, "Recording the snapshot") as connection:
+            _refuse_another(connection, job, manifest)
             state.update(connection, state.runs, {"snapshot": asdict(manifest)}, run_id=job.run_id)
         log.info("backup: %s, %.1f MB, sha256 %s", manifest.path, manifest.bytes / 1e6, manifest.sha256)
     return {
@@ -189,3 +190,13 @@ def backup(job: Job) -> dict[str, Any]:
         "bytes": manifest.bytes,
         "rows": sum(manifest.rows.values()),
     }
+
+
+def _refuse_another(connection: psycopg.Connection[Any], job: Job, manifest: Manifest) -> None:
+    """SourceError when tables are loaded from a snapshot of this run that is gone: the two must never mix."""
+    recorded = state.run(connection, job.run_id)["snapshot"]
+    if recorded and recorded["sha256"] != manifest.sha256 and state.rows(connection, state.loads, run_id=job.run_id):
+        raise SourceError(
+            f"The snapshot that tables of this run are loaded from (sha256 {recorded['sha256']}) is gone. "
+            "Start a new run, which takes a fresh one."
+        )

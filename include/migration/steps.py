@@ -18,7 +18,7 @@ from migration.postgres.staging import WORKING
 from migration.postgres.target import connected, connections_kept
 from migration.preflight import backup, preflight
 from migration.report import Verdict, as_markdown, as_text, gather, produce
-from migration.sqlite.snapshot import check_unchanged, difference, manifest_of
+from migration.sqlite.snapshot import check_unchanged, difference, manifest_of, snapshot_path
 from migration.verify import verify_table as verify
 
 __all__ = [
@@ -97,7 +97,7 @@ def cut_over(job: Job) -> dict[str, Any]:
     def source_changed() -> str | None:
         if run["snapshot"] is None:
             return "The run has no snapshot. Clear the backup task, downstream included."
-        manifest = manifest_of(run["snapshot"])
+        manifest = replace(manifest_of(run["snapshot"]), path=str(snapshot_path(job)))
         check_unchanged(manifest)
         return difference(job.source, manifest)
 

@@ -137,7 +137,7 @@ def test_what_a_killed_attempt_left_is_removed(left: str, source: Path, tmp_path
 
 def test_a_second_attempt_at_the_same_time_waits_for_another_try(source: Path, tmp_path: Path) -> None:
     with (
-        snapshot._alone(tmp_path),
+        snapshot.alone(tmp_path),
         pytest.raises(TransientError, match="Another process is taking the snapshot"),
     ):
         take(source, tmp_path)

@@ -109,7 +109,7 @@ def take(source: Path, folder: Path) -> Manifest:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with alone(folder):
             if (folder / "manifest.json").exists():
                 manifest = _own(folder)
                 check_unchanged(manifest)
@@ -129,11 +129,11 @@ def take(source: Path, folder: Path) -> Manifest:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second attempt out of the folder; TransientError when there is one already."""
+def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes out of the folder; TransientError when there is one already, unless told to ``wait``."""
     with (folder / "lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise TransientError(
                 f"Another process is taking the snapshot in {folder}. Wait until it ends, then clear this task."
@@ -301,8 +301,16 @@ def restore(manifest_file: Path, to: Path) -> None:
 def snapshot_path(job: Job) -> Path:
     """The run's snapshot for a step to read; SourceError when it is gone, or not of the size in its manifest.
 
-    The sha256 is checked when the snapshot is taken and again before the cut-over, not by each of many tasks.
+    Where workers share no disk, it is fetched first. The sha256 is checked when the snapshot is taken or fetched and
+    again before the cut-over, not by each of many tasks.
     """
+    if job.fetch is not None:
+        job.fetch(job)
+    if not (job.folder / "manifest.json").exists():
+        raise SourceError(
+            f"There is no snapshot in {job.folder}: it was removed, or taken by a worker that shares neither this disk "
+            "nor a snapshot store with this one. Start a new run, which takes a fresh one."
+        )
     manifest = _own(job.folder)
     path = Path(manifest.path)
     if not path.exists() or path.stat().st_size != manifest.bytes:
