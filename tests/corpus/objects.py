@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -14,6 +11,7 @@ import psycopg
 import psycopg.rows
 import psycopg.sql
 
+from tests.corpus import views
 from tests.corpus.cells import FORMLESS, Cell, Stored
 from tests.corpus.ddl import checks, joined
 
@@ -59,16 +57,7 @@ class Inquiry:
     def settle(self, kind: str, label: str, carried: bool, refused: bool) -> None:
         """Count an object, or find it absent."""
         where = f"{self.table}.{label}" if label else self.table
-        _settle(self.result, kind, where, carried, refused)
-
-
-def _settle(result: Judgement, kind: str, where: str, carried: bool, refused: bool) -> None:
-    if carried:
-        result.carried[kind] += 1
-    elif refused:
-        result.refused[kind] += 1
-    else:
-        result.found(kind, where, "silently absent: neither in PostgreSQL's catalogs nor refused in the plan")
+        self.result.settle(kind, where, carried, refused)
 
 
 def judge_objects(
@@ -92,9 +81,9 @@ def judge_objects(
     for kind, name, _, text in source.schema:
         if kind == "trigger":
             named = any(r["kind"] == "trigger" and r["name"] == name and r.get("source") == text for r in refused)
-            _settle(result, "trigger", name, False, named)
+            result.settle("trigger", name, False, named)
         elif kind == "view":
-            _view(result, source, plan, connection, schema, name)
+            views.judge_view(result, source, plan, connection, schema, name)
 
 
 def _target(connection: Connection, schema: str, table: str) -> Target:
@@ -269,11 +258,15 @@ def _index_refused(inquiry: Inquiry, kind: str, name: str, keys: Sequence[Any]) 
     return False
 
 
+def _statement(inquiry: Inquiry) -> str:
+    """The CREATE TABLE as SQLite keeps it."""
+    return next(str(t) for k, n, _, t in inquiry.source.schema if k == "table" and n == inquiry.table)
+
+
 def _checks(inquiry: Inquiry) -> None:
-    (text,) = [t for k, n, _, t in inquiry.source.schema if k == "table" and n == inquiry.table]
     refused = [joined(r.get("source") or "") for r in inquiry.refused("check")]
     there = sum(1 for c in inquiry.target.constraints if c["contype"] == "c")
-    for check in checks(text):
+    for check in checks(_statement(inquiry)):
         named = check in refused
         if named:
             refused.remove(check)
@@ -306,6 +299,19 @@ def _foreign_keys(inquiry: Inquiry) -> None:
         named = [r for r in inquiry.refused("foreign key") if all(c in r.get("source", "").lower() for c in columns)]
         label = f"({', '.join(p[1] for p in parts)}) → {parent}"
         inquiry.settle("foreign key", label, bool(found), bool(named))
+        if found and not found[0]["convalidated"] and not _orphans(inquiry, known):
+            inquiry.result.found("foreign key", f"{inquiry.table}.{label}", "NOT VALID, though each row has its parent")
+    text = joined(_statement(inquiry)).upper()
+    late = text.count("DEFERRABLE INITIALLY DEFERRED") - text.count("NOT DEFERRABLE INITIALLY DEFERRED")
+    there = sum(c["condeferred"] for c in inquiry.target.constraints) + len(inquiry.refused("foreign key"))
+    if there < late:
+        inquiry.result.found("foreign key", inquiry.table, f"{late} are deferred in SQLite, {there} here")
+
+
+def _orphans(inquiry: Inquiry, parent: str) -> bool:
+    """Whether rows of the table lack their parent."""
+    query = 'SELECT 1 FROM pragma_foreign_key_check(?) WHERE lower("parent") = lower(?) LIMIT 1'
+    return bool(inquiry.source.all(query, inquiry.table, parent))
 
 
 def _identity(inquiry: Inquiry, connection: Connection, schema: str, target: str) -> None:
@@ -350,47 +356,4 @@ def _virtual(
             kinds.append((name, "virtual"))  # its module is missing, so the pragma leaves it out
     for name, kind in kinds:
         carried = name in plan["tables"]
-        _settle(result, f"{kind} table", name, carried, name in names)
-
-
-def _view(
-    result: Judgement, source: Source, plan: Mapping[str, Any], connection: Connection, schema: str, name: str
-) -> None:
-    views = plan.get("views") or {}
-    target = (views.get(name) or {}).get("rename") or name
-    query = "SELECT 1 FROM pg_views WHERE schemaname = %s AND viewname = %s"
-    there = connection.execute(query, [schema, target]).fetchone() is not None
-    refused = any(r["kind"] == "view" and r["name"] == name for r in plan.get("refused") or ())
-    _settle(result, "view", name, there, refused)
-    if there:
-        _same_rows(result, source, connection, schema, name, target)
-
-
-def _same_rows(result: Judgement, source: Source, connection: Connection, schema: str, name: str, target: str) -> None:
-    """A view must tell the same rows; columns of times and documents, whose texts differ by nature, are left out."""
-    try:
-        ours = source.all('SELECT * FROM "{}"'.format(name.replace('"', '""')))
-    except (apsw.Error, UnicodeError):
-        return  # it does not work in SQLite either
-    with connection.transaction():
-        cursor = connection.execute(psycopg.sql.SQL("SELECT * FROM {}").format(psycopg.sql.Identifier(schema, target)))
-        theirs = cursor.fetchall()
-    left = {n for row in theirs for n, v in enumerate(row) if isinstance(v, (date, dict, list))}
-    octets = {n for row in theirs for n, v in enumerate(row) if isinstance(v, bytes)}
-    told = [
-        Counter(tuple(_plainly(v, n in octets) for n, v in enumerate(row) if n not in left) for row in rows)
-        for rows in (ours, theirs)
-    ]
-    if told[0] != told[1]:
-        lacking, extra = (list((told[n] - told[1 - n]).elements()) for n in (0, 1))
-        message = f"{len(lacking)} of its rows are not there, as {lacking[:1]!r:.200}; {len(extra)} others are, as {extra[:1]!r:.200}"
-        result.found("view", name, message)
-
-
-def _plainly(value: Any, octets: bool) -> str | None:
-    """A value of a view on either side: numbers to ten digits, whatever their types, and in a bytea their text's bytes."""
-    if octets and value is not None:
-        return value.hex() if isinstance(value, bytes) else str(value).encode().hex()
-    if isinstance(value, (int, float, Decimal)):
-        return f"{float(value):.10g}"
-    return value.hex() if isinstance(value, bytes) else value
+        result.settle(f"{kind} table", name, carried, name in names)

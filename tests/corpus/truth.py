@@ -59,6 +59,15 @@ class Judgement:
     def found(self, kind: str, where: str, message: str) -> None:
         self.findings.append(Finding(kind, where, message))
 
+    def settle(self, kind: str, where: str, carried: bool, refused: bool) -> None:
+        """Count an object of the schema, or find it absent."""
+        if carried:
+            self.carried[kind] += 1
+        elif refused:
+            self.refused[kind] += 1
+        else:
+            self.found(kind, where, "silently absent: neither in PostgreSQL's catalogs nor refused in the plan")
+
 
 @dataclass(frozen=True)
 class Column:
