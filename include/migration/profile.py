@@ -55,6 +55,8 @@ class ColumnProfile:
     """Texts that are not valid in the database's encoding."""
     digit_texts: Evidence = Evidence()
     """Texts that are written exactly as an integer of 64 bits would be: '5', not '05'."""
+    twins: Evidence = Evidence()
+    """Those among them that are written like an integer which the column holds too."""
     times: Mapping[str, int] = field(default_factory=dict)
     """How many texts have each form of a valid instant: to_char patterns such as 'YYYY-MM-DD', 'YYYY-MM-DD HH24:MI:SS',
     'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' (fraction: MS three digits, US six, 'F1'… 'F9' after the point for another number

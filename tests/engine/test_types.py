@@ -158,7 +158,7 @@ def test_the_type_follows_from_affinity_and_values(
             ints(1, 5) | {"texts": 1, "digit_texts": 1, "unique": True},
             "text",
             None,
-            ["type-mixed", "value-same-digits"],
+            ["type-mixed"],
         ),
         ("DATETIME", {"texts": 9, "times": {SECOND: 8}, "no_times": 1}, "text", None, ["time-invalid"]),
         ("DATETIME", ints(0, 5), "bigint", None, ["time-unknown"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import apsw
 import psycopg
 import pytest
 from psycopg import sql
@@ -413,3 +414,53 @@ def test_no_name_or_value_of_the_source_is_executed(tmp_path: Path, target_dsn: 
     with connection_to(moved.job) as connection:
         connection.execute(sql.SQL("INSERT INTO {} (id) VALUES (9)").format(sql.Identifier(EVIL)))
     assert moved.rows(EVIL)[-1] == (9, "); DROP TABLE victim; --")
+
+
+def test_a_key_over_integers_and_texts_written_alike_is_refused_by_name_and_the_rows_are_carried(
+    tmp_path: Path, target_dsn: str
+) -> None:
+    source = database(
+        tmp_path / "app.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v UNIQUE)",
+        "INSERT INTO t VALUES (1, 5), (2, '5'), (3, 'x')",
+    )
+    moved = move(source, target_dsn)
+    assert moved.values("t", "v", "id") == ["5", "5", "x"]
+    assert "written alike" in moved.refused("unique constraint")["t_v_key"]
+
+
+def test_an_index_by_a_collation_of_the_application_is_refused_by_name(tmp_path: Path, target_dsn: str) -> None:
+    source = tmp_path / "app.db"
+    connection = apsw.Connection(str(source))
+    connection.create_collation("ICU", lambda a, b: (a > b) - (a < b))
+    connection.execute(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT COLLATE ICU, w TEXT CHECK (w <> '')); CREATE INDEX i ON t (v)"
+    )
+    connection.execute("INSERT INTO t VALUES (1, 'b', 'x'), (2, 'a', 'y')")
+    connection.close()
+    moved = move(source, target_dsn)
+    assert moved.rows("t") == [(1, "b", "x"), (2, "a", "y")]
+    assert "the collation ICU of v is the application's own" in moved.refused("index")["i"]
+    assert "t_w_check" in moved.constraints("t")
+
+
+def test_the_same_key_said_twice_is_one(tmp_path: Path, target_dsn: str) -> None:
+    source = database(
+        tmp_path / "app.db",
+        "CREATE TABLE t (id INTEGER CONSTRAINT named PRIMARY KEY NOT NULL UNIQUE, v TEXT)",
+        "INSERT INTO t (v) VALUES ('x')",
+    )
+    assert list(move(source, target_dsn).constraints("t").values()) == ["PRIMARY KEY (id)"]
+
+
+def test_null_in_a_not_null_column_is_carried_and_the_promise_refused_by_name(tmp_path: Path, target_dsn: str) -> None:
+    source = database(
+        tmp_path / "app.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)",
+        "INSERT INTO t VALUES (1, NULL)",
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT NOT NULL)' WHERE name = 't'",
+    )
+    moved = move(source, target_dsn)
+    assert moved.rows("t") == [(1, None)]
+    assert moved.refused("not null") == {"v": "1 rows have NULL"}

@@ -222,7 +222,8 @@ def _column(found: Draft, table: Table, column: Column, profile: ColumnProfile) 
         "not_null": alias or (column.not_null and not profile.nulls),
     }
     if column.not_null and profile.nulls:
-        found.note("null-in-not-null", table.name, column.name, profile.nulls)
+        reason = f"{profile.nulls.count:,} rows have NULL"
+        found.refuse("not null", table.name, column.name, reason, "NOT NULL", of=profile.nulls)
     if column.generated:
         facts |= _generated(found, table, column)
     elif column.default is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from migration.catalog import Catalog, ForeignKey, Index, Table
 from migration.derive.parse import Refused
 from migration.derive.translate import IndexSql, translate_index
+from migration.derive.values import MIXED
 from migration.plan import Action, ForeignKeyPlan, IndexPlan, Key, TablePlan
 
 if TYPE_CHECKING:
@@ -70,7 +71,22 @@ def keys(found: Draft, table: Table) -> tuple[Key | None, dict[str, tuple[str, .
             method = _method(found, table, index, name, sql)
             if method:
                 indexes[name] = IndexPlan(keys=sql.keys, unique=sql.unique, where=sql.where, method=method)
-    return primary, _own_case(table, unique), indexes
+    return primary, _once(found, table, primary, _own_case(table, unique)), indexes
+
+
+def _once(
+    found: Draft, table: Table, primary: Key | None, unique: dict[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """The unique constraints without those that say again what another key says: PostgreSQL keeps one of two."""
+    said = {primary.columns: primary.name} if primary else {}
+    kept = {}
+    for name, columns in unique.items():
+        if columns in said:
+            found.note("unique-twice", table.name, name, other=said[columns])
+        else:
+            said[columns] = name
+            kept[name] = columns
+    return kept
 
 
 def _own_case(table: Table, unique: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -88,9 +104,19 @@ def _translated(found: Draft, table: Table, index: Index) -> IndexSql | Refused:
     width = found.profiles[table.name].index_bytes.get(index.name, 0)
     if isinstance(sql, IndexSql):
         found.notes("index", table.name, found.names.indexes[table.name, index.name], sql.notes)
+        if index.unique and (merged := _merged(found, table, index)):
+            return Refused(f"integers and texts written alike, which {merged} holds, are the same text in the target")
         if width > BTREE_BYTES and index.origin != "c":
             return Refused(f"a key has {width:,} bytes, and PostgreSQL's btree takes 2,704")
     return sql
+
+
+def _merged(found: Draft, table: Table, index: Index) -> str:
+    """The columns of the index in which different values may become the same."""
+    own = {c.name.lower(): c.name for c in table.columns}
+    columns = [own[k.column.lower()] for k in index.keys if k.column]
+    profile = found.profiles[table.name]
+    return ", ".join(c for c in columns if found.choices[table.name, c].cast == MIXED and profile.column(c).twins)
 
 
 def _stays_primary(found: Draft, table: Table, sql: IndexSql | Refused) -> bool:

@@ -141,11 +141,29 @@ def query(text: str, relations: Mapping[str, Shape]) -> exp.Expr:
     database = shell()
     for name, columns in relations.items():
         if name.lower() in wanted:
-            listed = ", ".join(f"{quoted(c)} {kind} COLLATE {quoted(collation)}" for c, kind, collation in columns)
+            columns = list(columns)
+            _refuse_own_collations(tree, columns)
+            listed = ", ".join(f"{quoted(c)} {kind} COLLATE {_known(collation)}" for c, kind, collation in columns)
             database.execute(f"CREATE TABLE {quoted(name)} ({listed})")
     if _code(database, text) not in [_code(database, w) for w in written]:
         raise Refusal("sqlglot reads it otherwise than SQLite does; write brackets around its operations")
     return tree
+
+
+_COLLATIONS = ("BINARY", "NOCASE", "RTRIM")
+
+
+def _known(collation: str) -> str:
+    return collation if collation.upper() in _COLLATIONS else "BINARY"
+
+
+def _refuse_own_collations(tree: exp.Expr, columns: Shape) -> None:
+    """Refusal where the query may compare by a collation that only the application knows."""
+    named = {column.name.lower() for column in tree.find_all(exp.Column)}
+    every = any(tree.find_all(exp.Star))
+    for name, _, collation in columns:
+        if _known(collation) != collation and (every or name.lower() in named):
+            raise Refusal(f"the collation {collation} of {name} is the application's own")
 
 
 def _code(database: apsw.Connection, text: str) -> list[Any]:

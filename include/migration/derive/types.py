@@ -62,20 +62,14 @@ def choose(place: Place) -> Choice:
     choice, p = _by_values(place), place.profile
     if choice.type not in ("text", "json") and not choice.type.startswith("varchar"):
         return choice
-    if place.unique and choice.cast == MIXED and p.digit_texts:
-        choice = _with(choice, place.found("value-same-digits", p.digit_texts))
     unfit = p.nul.count + p.invalid.count
     if unfit and unfit * 2 >= p.texts.count:
         findings = (*choice.findings, *_unfit(place, "bytea keeps their bytes"))
         return Choice("bytea", "most texts have NULs or are not valid", None, Invalid.BYTES, "mixed", findings)
     if unfit:
         findings = tuple(_unfit(place, "Such rows go to the quarantine whole"))
-        choice = replace(_with(choice, *findings), invalid=Invalid.QUARANTINE)
+        choice = replace(choice, invalid=Invalid.QUARANTINE, findings=(*choice.findings, *findings))
     return choice
-
-
-def _with(choice: Choice, *findings: Finding) -> Choice:
-    return replace(choice, findings=(*choice.findings, *findings))
 
 
 def _unfit(place: Place, done: str) -> Iterator[Finding]:

@@ -152,7 +152,7 @@ def measure(snapshot: apsw.Connection, reading: Reading) -> Size:
     """Count the table's rows and bytes."""
     size = reading.size
     row = snapshot.execute(
-        f"SELECT count(*), coalesce(sum({size}), 0), coalesce(max({size}), 0) FROM {reading.table}"  # noqa: S608 - quoted()
+        f"SELECT count(*), coalesce(sum({size}), 0), coalesce(max({size}), 0) FROM {reading.table} NOT INDEXED"  # noqa: S608 - quoted()
     ).fetchall()[0]
     return Size(*(int(str(value)) for value in row))
 
@@ -198,7 +198,7 @@ def blocks(path: Path, reading: Reading, size: Size, most_rows: int) -> Iterator
     first = ", ".join(_TYPED[t] for t in types)
     chosen = ", ".join([*reading.plain, *map(quoted, extra), *integers, f"({reading.flag})"])
     short = f" WHERE {reading.size} <= {size.long}" if size.longest > size.long else ""
-    query = f"SELECT {first} UNION ALL SELECT {chosen} FROM {reading.table}{short}"  # noqa: S608 - quoted()
+    query = f"SELECT {first} UNION ALL SELECT {chosen} FROM {reading.table} NOT INDEXED{short}"  # noqa: S608 - quoted()
     table = reading.map.source.name
     try:
         with adbc.connect(uri(path, mode="ro", immutable="1")) as connection, connection.cursor() as cursor:

@@ -361,11 +361,21 @@ def _profile(scan: Scan, found: _Found) -> ColumnProfile:
         nul=texts("nul"),
         invalid=texts("invalid"),
         digit_texts=texts("digit_texts"),
+        twins=_twins(scan, found),
         times=facts.get("times", {}),
         no_times=texts("no_times"),
         invalid_json=texts("invalid_json"),
         lossy_json=texts("lossy_json"),
     )
+
+
+def _twins(scan: Scan, found: _Found) -> Evidence:
+    if not (found.facts.get("digit_texts") and found.counts["integer"]):
+        return Evidence()
+    alike = found.among("text", _CONDITIONS["digit_texts"])
+    integers = f"SELECT {found.x} {scan.source} WHERE {found.of('integer')}"
+    condition = f"CASE WHEN {alike} THEN CAST({found.x} AS INTEGER) IN ({integers}) END"
+    return scan.evidence(scan.ask({"twins": f"count(*) FILTER (WHERE {condition})"})["twins"], condition)
 
 
 def _bytes(found: _Found) -> int:
