@@ -221,8 +221,9 @@ def _fits(
     """Whether a target's index has the keys of the source's, in order; an expression may stand for an expression."""
     if (index["indisunique"], index["partial"]) != (unique, partial) or len(index["keys"]) != len(keys):
         return False
+    directed = not name.lower().startswith("sqlite_autoindex")  # no constraint of PostgreSQL has a direction
     for (cid, column, descending, collation), key, theirs in zip(keys, _plain(index), index["descending"], strict=True):
-        if bool(descending) != theirs:
+        if directed and bool(descending) != theirs:
             return False
         plain = key in inquiry.target.columns
         if cid < 0 and plain and index["relname"] != name:  # an expression such as +a is the column itself
