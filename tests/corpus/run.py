@@ -28,7 +28,7 @@ from psycopg import sql
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "include")]
 
-from local.postgres import Cluster, throwaway_cluster  # noqa: E402
+from local.postgres import Cluster, die_with_parent, throwaway_cluster  # noqa: E402
 from tests.corpus.collect import Collected, collect  # noqa: E402
 from tests.corpus.truth import Judgement, judge  # noqa: E402
 
@@ -160,6 +160,7 @@ def _in_time(file: Path, dsn: str, home: Path, outcome: Outcome) -> Outcome:
 
 
 def _tell(pipe: Pipe, file: Path, dsn: str, home: Path, outcome: Outcome) -> None:
+    die_with_parent()
     migrate(file, dsn, home, outcome)
     pipe.send(outcome)
 
