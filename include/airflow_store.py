@@ -84,6 +84,7 @@ def _store() -> _Store | None:
         if not _URL.match(url):
             raise ValueError("it is no URL with an absolute path")
         root = ObjectStoragePath(url)
+        root.fs.invalidate_cache()  # another worker may have stored something since this process looked last
         return _Store(masked(url).rstrip("/"), root.fs, root.path.rstrip("/"))
     except (AirflowNotFoundException, ImportError, ValueError) as error:
         raise MigrationError(
@@ -140,7 +141,8 @@ class _Store:
         # Closing the file of an object store completes it even after an error, hence the other name until then.
         partial = f"{path}.{uuid.uuid4().hex}.part"
         with self._answering(f"take {name}"):
-            self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            with suppress(FileExistsError):  # the run's folder alone: a bucket or volume that is not there is a mistake
+                self.files.mkdir(path.rpartition("/")[0], create_parents=False)
             try:
                 with file.open("rb") as source, self.files.open(partial, "wb") as target:
                     shutil.copyfileobj(source, target, BLOCK)
