@@ -6,3 +6,4 @@ for folder in /data /plans; do
     chown "$AIRFLOW_UID" $folder
     chmod u+rwx,g+rwxs $folder
 done
+if [ -d /redis ]; then chown 999:999 /redis; fi  # the user that Redis runs as
