@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "include")]
 
 from local.postgres import Cluster, die_with_parent, throwaway_cluster  # noqa: E402
+from migration.errors import MigrationError  # noqa: E402
 from tests.corpus.collect import Collected, collect  # noqa: E402
 from tests.corpus.truth import Judgement, judge  # noqa: E402
 
@@ -79,13 +80,13 @@ class Outcome:
 
 def migrate(file: Path, dsn: str, home: Path, outcome: Outcome) -> None:
     """The whole way of one database; errors of the engine become the verdict. Run in a process of its own."""
-    from migration import steps
-    from migration.assess import assess
-    from migration.errors import MigrationError
-    from migration.job import Job, Params
-
-    at = "assess"
+    at = "import"
     try:
+        from migration import steps
+        from migration.assess import assess
+        from migration.job import Job, Params
+
+        at = "assess"
         found = assess(file, home, name=file.stem, target=dsn, replace=True)
         outcome.grade = found.grade
         job = Job(found.plan, f"corpus {file.stem}", dsn, file, home, Params(mode="cut_over", approval="given"))

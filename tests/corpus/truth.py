@@ -114,15 +114,21 @@ class Source:
         found = self.all('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)', table)
         return [Column(n, t, bool(nn), d, pk, hidden in (2, 3)) for n, t, nn, d, pk, hidden in found if hidden != 1]
 
+    def alias(self, table: str) -> str:
+        """The column that is the rowid; '' without one. Any other primary key has an index of its own."""
+        pk = [c for c in self.columns(table) if c.pk]
+        indexed = self.all("SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk'", table)
+        return pk[0].name if len(pk) == 1 and not indexed else ""
+
     def key(self, table: str) -> list[str]:
         """What names a row in the migration's state: the primary key, or the rowid under a name that is free."""
         columns = self.columns(table)
         pk = [c for c in sorted(columns, key=lambda c: c.pk) if c.pk]
-        if bool(self.one("SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", table)[0]):
+        if (
+            self.alias(table)
+            or self.one("SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", table)[0]
+        ):
             return [c.name for c in pk]
-        indexed = self.all("SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk'", table)
-        if len(pk) == 1 and pk[0].declared.upper() == "INTEGER" and not indexed:
-            return [pk[0].name]
         taken = {c.name.lower() for c in columns}
         return [next((n for n in ("rowid", "_rowid_", "oid") if n not in taken), "")]
 
