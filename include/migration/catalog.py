@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+COLLATIONS = ("BINARY", "NOCASE", "RTRIM")
+"""SQLite's own; any other is defined by the application (https://sqlite.org/datatype3.html#collation)."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -93,6 +96,17 @@ class Table:
     def column(self, name: str) -> Column:
         """The column of that name; KeyError when there is none."""
         return next(c for c in self.columns if c.name == name)
+
+    @property
+    def is_foreign_to_drivers(self) -> bool:
+        """Whether a SQLite without the application's collations refuses to read it: without a rowid, the key's index is
+        the table and holds every column."""
+        return self.without_rowid and any(c.collation not in COLLATIONS for c in self.columns)
+
+    @property
+    def order_is_unknown(self) -> bool:
+        """Whether its rows lie in an order that only the application knows, so that none can be found by its key."""
+        return self.without_rowid and any(c.collation not in COLLATIONS for c in self.columns if c.pk)
 
     @property
     def primary_key(self) -> tuple[str, ...]:

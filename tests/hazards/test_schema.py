@@ -444,6 +444,27 @@ def test_an_index_by_a_collation_of_the_application_is_refused_by_name(tmp_path:
     assert "t_w_check" in moved.constraints("t")
 
 
+def test_tables_that_only_the_application_can_order_are_carried_by_scanning_or_refused_by_name(
+    tmp_path: Path, target_dsn: str
+) -> None:
+    source = tmp_path / "app.db"
+    connection = apsw.Connection(str(source))
+    connection.create_collation("unicase", lambda a, b: (a.lower() > b.lower()) - (a.lower() < b.lower()))
+    connection.execute(
+        "CREATE TABLE fields (n INTEGER, o INTEGER, name TEXT COLLATE unicase, PRIMARY KEY (n, o)) WITHOUT ROWID"
+    )
+    connection.execute("CREATE TABLE tags (tag TEXT PRIMARY KEY COLLATE unicase) WITHOUT ROWID")
+    connection.execute("CREATE UNIQUE INDEX by_name ON fields (name, n)")
+    connection.execute(
+        "INSERT INTO fields VALUES (1, 1, 'b'), (1, 0, 'A'), (0, 7, 'c'), (2, 2, 'D'); INSERT INTO tags VALUES ('b'), ('A')"
+    )
+    connection.close()
+    moved = move(source, target_dsn)
+    assert sorted(moved.rows("fields")) == [(0, 7, "c"), (1, 0, "A"), (1, 1, "b"), (2, 2, "D")]
+    assert "an order that only the application knows" in str(moved.refused("table"))
+    assert (moved.assessment.grade, moved.plan.exclude_tables) == ("C", ("tags",))
+
+
 def test_the_same_key_said_twice_is_one(tmp_path: Path, target_dsn: str) -> None:
     source = database(
         tmp_path / "app.db",

@@ -112,6 +112,8 @@ def _can_go(found: Draft, table: Table) -> bool:
         reason = f"it has {len(table.columns)} columns, and PostgreSQL's tables have at most {MOST_COLUMNS}"
     elif not table.key:
         reason = "nothing names its rows, since its columns take the names rowid, _rowid_ and oid"
+    elif table.order_is_unknown:
+        reason = "its primary key is in an order that only the application knows, so no row can be found by it"
     if reason:
         rows = found.profiles[table.name].rows
         weight = Weight.WORK if rows else Weight.DECIDE

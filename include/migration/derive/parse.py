@@ -19,6 +19,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.parsers.sqlite import SQLiteParser
 from sqlglot.tokenizer_core import TokenType
 
+from migration.catalog import COLLATIONS
 from migration.sqlite.catalog import quoted
 
 
@@ -150,11 +151,8 @@ def query(text: str, relations: Mapping[str, Shape]) -> exp.Expr:
     return tree
 
 
-_COLLATIONS = ("BINARY", "NOCASE", "RTRIM")
-
-
 def _known(collation: str) -> str:
-    return collation if collation.upper() in _COLLATIONS else "BINARY"
+    return collation if collation.upper() in COLLATIONS else "BINARY"
 
 
 def _refuse_own_collations(tree: exp.Expr, columns: Shape) -> None:

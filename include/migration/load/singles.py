@@ -35,6 +35,8 @@ class Leftover:
 
     flagged: bool = False
     """Whether any row was flagged in SQL."""
+    all: bool = False
+    """Whether no block could be read at all."""
     keys: list[tuple[Any, ...]] = field(default_factory=list)
     """The keys of rows with a value that did not convert, and of rows beside them."""
 
@@ -88,7 +90,9 @@ def settle(
 
 def _rows(snapshot: apsw.Connection, reading: Reading, size: Size, leftover: Leftover) -> Iterator[SourceRow]:
     looked_at = []
-    if size.longest > size.long:
+    if leftover.all:
+        looked_at.append("TRUE")
+    elif size.longest > size.long:
         # A long row passed through no block, so every one is looked at, flagged or not.
         looked_at.append(f"{reading.size} > {size.long}")
     if leftover.flagged:

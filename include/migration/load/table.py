@@ -169,6 +169,8 @@ def _empty(connection: psycopg.Connection[Any], job: Job, table: str, staged: sa
 
 def _copy_blocks(job: Job, copier: Copier, reading: Reading, size: Size) -> Leftover:
     """COPY every row that blocks can carry; returns which ones they could not."""
+    if reading.map.source.is_foreign_to_drivers:
+        return Leftover(all=True)
     leftover = Leftover()
     with copier.copying() as send:
         for block in blocks(snapshot_path(job), reading, size, job.params.rows_per_block):

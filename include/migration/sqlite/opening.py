@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import apsw
 
+from migration.catalog import COLLATIONS
 from migration.errors import SourceError, translated
 
 BUSY_SECONDS = 15
@@ -56,6 +57,7 @@ def open_source(path: Path) -> apsw.Connection:
     with translated(f"Opening the source {path}"):
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         connection = apsw.Connection(uri(path, mode="ro"), flags=flags)
+        connection.collation_needed(_stand_in)
         connection.set_busy_timeout(round(BUSY_SECONDS * 1000))
         try:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
@@ -65,6 +67,14 @@ def open_source(path: Path) -> apsw.Connection:
             connection = open_snapshot(path)
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         return connection
+
+
+def _stand_in(connection: apsw.Connection, name: str) -> None:
+    """Define a collation of the application's, which SQLite wants to know before it reads some tables at all.
+
+    Nothing may be ordered or looked up by it: what the application keeps in its own order is scanned.
+    """
+    connection.create_collation(name, lambda a, b: (a > b) - (a < b))
 
 
 def _check_beside(path: Path) -> None:
@@ -86,6 +96,7 @@ def open_snapshot(path: Path) -> apsw.Connection:
     """Open a file that nothing writes to, for reading."""
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(uri(path, mode="ro", immutable="1"), flags=flags)
+    connection.collation_needed(_stand_in)
     connection.pragma("mmap_size", 1 << 30)
     connection.pragma("cache_size", -16384)
     return connection
@@ -103,16 +114,11 @@ def _findings(connection: apsw.Connection, check: str) -> list[str]:
 def check_integrity(connection: apsw.Connection, path: Path, *, quick: bool) -> None:
     """Run SQLite's own check; SourceError with its first findings."""
     with translated(f"Checking the integrity of {path}"):
-        try:
-            found = _findings(connection, "quick_check" if quick else "integrity_check")
-        except apsw.SQLError as error:
-            if "no such collation sequence" not in str(error):
-                raise
-            # Indexes in an order that only the application knows cannot be followed; all else can be checked.
-            other = apsw.Connection(connection.filename, flags=connection.open_flags, vfs=connection.open_vfs)
-            other.collation_needed(lambda needy, name: needy.create_collation(name, lambda a, b: (a > b) - (a < b)))
-            found = _findings(other, "quick_check")
-            other.close()
+        # The whole check follows indexes, also those in an order that only the application knows.
+        collations = {str(name).upper() for (name,) in connection.execute("SELECT coll FROM sqlite_schema s,"
+                      " pragma_index_xinfo(s.name) WHERE s.type = 'index' AND coll IS NOT NULL")}  # fmt: skip
+        quick = quick or not collations <= set(COLLATIONS)
+        found = _findings(connection, "quick_check" if quick else "integrity_check")
     if found:
         first = "; ".join(" ".join(line.split()) for line in found)
         raise SourceError(
