@@ -129,3 +129,15 @@ def test_any_name_and_text_comes_back_from_the_plan_file_as_it_was(
         write_plan(plan, path, {}, (), grade="A", day="2026-01-01")
         assert read_plan(path) == plan
         assert yaml.safe_load(path.read_text())["title"] == title
+
+
+def test_what_a_collation_meant_is_said_where_the_values_stay_as_they_are(tmp_path: Path) -> None:
+    source = database(tmp_path / "app.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT COLLATE NOCASE)")
+    report = json.loads(assess(source, tmp_path / "home").files["json"].read_text())
+    assert [f["rule"] for f in report["findings"]] == ["collation"]
+
+
+def test_a_database_of_virtual_tables_alone_is_refused_by_their_names(tmp_path: Path) -> None:
+    source = database(tmp_path / "app.db", "CREATE VIRTUAL TABLE f USING fts5(a)")
+    with pytest.raises(SourceError, match=r"holds no tables but virtual ones, .*: f \(fts5\)"):
+        assess(source, tmp_path / "home")

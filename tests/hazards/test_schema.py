@@ -99,6 +99,19 @@ def test_defaults_give_the_same_values_in_the_new_types(tmp_path: Path, target_d
     assert {k: got[k] for k in expected} == expected
 
 
+def test_the_time_of_an_insert_is_the_default_of_an_instant_also_where_the_values_were_epochs(
+    tmp_path: Path, target_dsn: str
+) -> None:
+    source = database(
+        tmp_path / "app.db",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, made DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+        "INSERT INTO t VALUES (1, 1700000000123)",
+    )
+    moved = move(source, target_dsn)
+    assert moved.refused("default") == {}
+    assert moved.insert("INSERT INTO t (id) VALUES (2) RETURNING made > now() - interval '1 minute'") == [(True,)]
+
+
 def test_a_default_that_cannot_be_translated_is_refused_alone(tmp_path: Path, target_dsn: str) -> None:
     source = database(
         tmp_path / "app.db",

@@ -140,6 +140,13 @@ def _read(source: Path, home: Path) -> tuple[Catalog, dict[str, TableProfile], s
         ) from error
 
 
+def _instead(catalog: Catalog) -> str:
+    virtual = ", ".join(f"{v.name} ({v.module})" for v in catalog.virtual_tables)
+    if virtual:
+        return f" but virtual ones, whose rows SQLite's modules keep: {virtual}. Copy them into plain tables first."
+    return ". Is it the application's database, or a new one?"
+
+
 def _profiled(source: Path, copy: Path) -> tuple[Catalog, dict[str, TableProfile], str]:
     with translated(f"Assessing {source}"):
         connection: apsw.Connection = open_snapshot(copy)
@@ -147,9 +154,7 @@ def _profiled(source: Path, copy: Path) -> tuple[Catalog, dict[str, TableProfile
             check_integrity(connection, source, quick=True)
             catalog = read_catalog(connection)
             if not catalog.tables:
-                raise SourceError(
-                    f"The source {source} holds no tables. Is it the application's database, or a new one?"
-                )
+                raise SourceError(f"The source {source} holds no tables{_instead(catalog)}")
             encoding = str(connection.execute("PRAGMA encoding").fetchall()[0][0])
             return catalog, {t.name: profile_table(connection, catalog, t) for t in catalog.tables}, encoding
         finally:

@@ -223,6 +223,8 @@ def _column(found: Draft, table: Table, column: Column, profile: ColumnProfile) 
         "identity": alias,
         "not_null": alias or (column.not_null and not profile.nulls),
     }
+    if column.collation in ("NOCASE", "RTRIM") and chosen.type.startswith(("text", "varchar")):
+        found.note("collation", table.name, column.name, collation=column.collation)
     if column.not_null and profile.nulls:
         reason = f"{profile.nulls.count:,} rows have NULL"
         found.refuse("not null", table.name, column.name, reason, "NOT NULL", of=profile.nulls)
@@ -317,7 +319,9 @@ def without(plan: Plan, lacking: Iterable[tuple[str, str, str, str]], found: Dra
     tables, views = dict(plan.tables), dict(plan.views)
     for kind, table, name, reason in lacking:
         if kind == "view":
-            found.refuse(kind, "", name, reason, views.pop(name).create)
+            del views[name]
+            source = next(v.sql for v in found.catalog.views if v.name == name)
+            found.refuse(kind, "", name, f"PostgreSQL does not take it: {reason}", source)
         elif kind == "table":
             found.refuse(kind, table, "", reason, found.catalog.table(table).sql, weight=Weight.WORK)
             del tables[table]

@@ -70,6 +70,9 @@ RULES = {
                       "The column stays text, which keeps them to the last digit and apart from each other"),
     # the schema
     "name": Rule(NOTE, "{reason}", "It is called {target}"),
+    "collation": Rule(NOTE, "declared COLLATE {collation}",
+                      "The values are kept; PostgreSQL's comparisons tell upper from lower case, and trailing spaces",
+                      "lower() or ILIKE in the application's queries"),
     "null-in-key": Rule(DECIDE, "NULLs in the primary key, which SQLite allows",
                         "A unique constraint stands in its place", "`invalid: quarantine` and a primary_key"),
     "unique-twice": Rule(NOTE, "the same as {other}", "That one stands for both"),

@@ -302,7 +302,7 @@ def _time(value: Value, kind: str, form: str) -> str:
         seconds = native.sql if native and native.form == "digits" else value.sql if value.kind == "int" else ""
         if kind == TIMES[0] and seconds:
             return f"to_timestamp({seconds}{f' / {per_second}.0' if per_second > 1 else ''})"
-    elif isinstance(constant, str):
+    if isinstance(constant, str):
         offset = constant[-6:] if constant[-6:-5] in ("+", "-") and constant[-3:-2] == ":" and kind == TIMES[0] else ""
         constant = constant.removesuffix(offset)
         found = next((m for f in (_ISO if kind != "date" else _ISO[:1]) if (m := moment(constant, f))), None)
