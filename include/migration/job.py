@@ -98,7 +98,9 @@ def step(job: Job, name: str, table: str = "") -> Iterator[None]:
     """Record in the state that a step began and how it ended; its duration and outcome go to the log.
 
     The record is written by connections of its own, so a failed step leaves its message although its work is
-    rolled back. A step whose process was killed stays ``running`` until it is run again.
+    rolled back. A step whose process was killed stays ``running`` until it is run again. One whose work is done but
+    whose record the target did not take raises TransientError: without the record the cut-over would be refused, and
+    every step can be run again.
     """
     label = f"{name} {table}".strip()
     started = time.monotonic()
@@ -114,24 +116,27 @@ def step(job: Job, name: str, table: str = "") -> Iterator[None]:
     try:
         yield
     except MigrationError as error:
-        _end(job, row, "failed", str(error))
+        _failed(job, row, str(error))
         raise
     except Exception as error:
-        _end(job, row, "failed", f"{type(error).__name__}: {error}")
+        _failed(job, row, f"{type(error).__name__}: {error}")
         raise
     _end(job, row, "done", None)
     log.info("%s: done in %.1f s", label, time.monotonic() - started)
 
 
 def _end(job: Job, row: dict[str, str], status: str, message: str | None) -> None:
+    with connected(job.target, f"recording the end of {row['step']}") as connection:
+        state.update(connection, state.steps, {"status": status, "message": message}, **row)
+        connection.execute(
+            "UPDATE migration.steps SET finished_at = clock_timestamp()"
+            " WHERE run_id = %s AND step = %s AND table_name = %s",
+            [row["run_id"], row["step"], row["table_name"]],
+        )
+
+
+def _failed(job: Job, row: dict[str, str], message: str) -> None:
     try:
-        with connected(job.target, f"recording the end of {row['step']}") as connection:
-            state.update(connection, state.steps, {"status": status, "message": message}, **row)
-            connection.execute(
-                "UPDATE migration.steps SET finished_at = clock_timestamp()"
-                " WHERE run_id = %s AND step = %s AND table_name = %s",
-                [row["run_id"], row["step"], row["table_name"]],
-            )
-    except TransientError as error:
-        # The work itself has ended, well or badly; that its record is missing must not change its outcome.
+        _end(job, row, "failed", message)
+    except TransientError as error:  # what went wrong before tells more
         log.warning("%s", error)

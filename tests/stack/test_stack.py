@@ -1,0 +1,252 @@
+"""``docker compose up`` as its operators meet it. Needs a Docker engine with Compose v2: ./test -m slow tests/stack
+
+The tests are one story and run in this order: a cold start, migrations, crashes, a stop, rotations, then workers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import psutil
+import psycopg
+import pytest
+
+from tests.stack.stack import LASTING, ONCE, REAL, Stack, crash, docker, refused, until
+
+pytestmark = pytest.mark.slow
+
+ROWS = 30_900
+SCALE = 20
+"""Times the sample's rows for a load long enough to be interrupted."""
+COPYING = (
+    "SELECT count(*) AS n FROM pg_stat_progress_copy JOIN pg_stat_activity USING (pid) WHERE usename = 'widgettdc_user'"
+)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        print(f"\ncold `docker compose up --build --wait`: {stack.up():.0f} s")
+        yield stack
+    finally:
+        stack.remove()
+
+
+def rows_of(stack: Stack) -> int:
+    """The rows in WidgetTDC's live tables."""
+    tables = stack.query(
+        "SELECT format('%I', tablename) AS t FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'items'"
+    )
+    counts = " + ".join(f"(SELECT count(*) FROM public.{table})" for (table,) in tables)
+    return int(stack.query(f"SELECT {counts} AS n")[0][0])
+
+
+def migrate(stack: Stack, dag: str = "migrate_widgettdc") -> str:
+    run = stack.trigger(dag, **REAL)
+    assert stack.ended(run, dag) == "success", stack.why(run, dag)
+    return run
+
+
+def test_one_command_on_a_fresh_copy_ends_with_everything_healthy(stack: Stack) -> None:
+    states = {c["Config"]["Labels"]["com.docker.compose.service"]: c["State"] for c in stack.containers()}
+    assert {s: states[s]["Health"]["Status"] for s in LASTING} == dict.fromkeys(LASTING, "healthy")
+    assert {s: states[s]["ExitCode"] for s in ONCE} == dict.fromkeys(ONCE, 0)
+    assert stack.api.get("/pools/postgres_copy")["slots"] == 4
+    dags = {dag["dag_id"]: dag["is_paused"] for dag in stack.api.pages("/dags", "dags")}
+    assert dags["migrate_widgettdc"] is False
+    assert dags["assess_sqlite"] is False
+
+
+def test_every_published_port_listens_on_loopback_alone(stack: Stack) -> None:
+    published = [b for c in stack.containers() for p in c["NetworkSettings"]["Ports"].values() for b in p or []]
+    assert sorted(b["HostPort"] for b in published) == sorted(stack.ports.values())
+    assert {b["HostIp"] for b in published} == {"127.0.0.1"}
+    listening = {c.laddr for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    assert {ip for ip, port in listening if str(port) in stack.ports.values()} == {"127.0.0.1"}
+
+
+def test_no_service_runs_as_root_or_with_a_privilege_to_gain(stack: Stack) -> None:
+    for container in stack.containers():
+        service, host = container["Config"]["Labels"]["com.docker.compose.service"], container["HostConfig"]
+        assert host["CapDrop"] == ["ALL"], service
+        assert "no-new-privileges:true" in host["SecurityOpt"], service
+        assert not host["Privileged"], service
+        if service in LASTING:
+            uid = stack.compose("exec", "-T", service, "id", "-u").strip()
+            assert uid != "0", service
+        else:  # those that hand out files do so without any network
+            assert container["Config"]["User"] != "root" or host["NetworkMode"] == "none", service
+
+
+def test_a_role_reaches_its_own_database_and_nothing_else(stack: Stack) -> None:
+    mine, airflows = stack.secret("widgettdc_user"), stack.secret("airflow_database")
+    with psycopg.connect(stack.dsn("widgettdc_user", "widgettdc", mine)) as connection:
+        connection.execute("CREATE TABLE public.own (id int)")
+        connection.rollback()
+    for database in ("airflow", "postgres", "template1"):
+        assert "permission denied for database" in refused(stack.dsn("widgettdc_user", database, mine))
+    for database in ("widgettdc", "postgres", "template1"):
+        assert "permission denied for database" in refused(stack.dsn("airflow", database, airflows))
+    assert "password authentication failed" in refused(stack.dsn("widgettdc_user", "widgettdc", airflows))
+    assert "no password supplied" in refused(stack.dsn("postgres", "postgres", ""))
+    roles = "SELECT rolname, rolsuper OR rolcreatedb OR rolcreaterole OR rolbypassrls AS more, left(rolpassword, 13) AS kind FROM pg_authid WHERE rolcanlogin AND rolname <> 'postgres'"
+    assert sorted(stack.query(roles)) == [
+        ("airflow", False, "SCRAM-SHA-256"),
+        ("widgettdc_user", False, "SCRAM-SHA-256"),
+    ]
+
+
+def test_the_sample_migrates_to_green_over_the_rest_api(stack: Stack) -> None:
+    stack.sample("/data/widgettdc.db")
+    migrate(stack)
+    assert rows_of(stack) == ROWS
+
+
+def test_a_live_database_in_wal_mode_in_the_read_only_folder_is_assessed_and_migrated(stack: Stack) -> None:
+    path = stack.root / "data/shop.db"
+    with closing(sqlite3.connect(path)) as application:
+        application.execute("PRAGMA journal_mode = WAL")
+        application.execute("PRAGMA wal_autocheckpoint = 0")
+        application.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT NOT NULL, price REAL)")
+        application.executemany("INSERT INTO items (name, price) VALUES (?, ?)", [(f"n{i}", i / 4) for i in range(500)])
+        application.commit()
+        assert path.stat().st_size < path.with_name("shop.db-wal").stat().st_size  # the rows are in the WAL alone
+        run = stack.trigger("assess_sqlite", source="/data/shop.db", name="", replace=False)
+        assert stack.ended(run, "assess_sqlite") == "success", stack.why(run, "assess_sqlite")
+        plan = stack.root / "include/plans/shop.yaml"
+        assert plan.stat().st_mode & 0o777 == 0o664  # a person of the folder's group can change it
+        assert plan.stat().st_gid == plan.parent.stat().st_gid
+        migrate(stack, "migrate_shop")
+    assert stack.query("SELECT count(*) AS n, sum(price) AS s FROM public.items") == [(500, 31187.5)]
+
+
+@pytest.mark.parametrize("service", LASTING)
+def test_a_crash_of_any_container_in_the_middle_of_a_load_loses_nothing(stack: Stack, service: str) -> None:
+    larger(stack)
+    interrupted(stack, service)
+    assert rows_of(stack) == ROWS * SCALE
+
+
+def larger(stack: Stack) -> None:
+    """A source whose load takes long enough to be interrupted."""
+    if not (stack.root / "data/large.db").exists():
+        stack.sample("/data/large.db", "--scale", str(SCALE))
+    (stack.root / "data/widgettdc.db").unlink(missing_ok=True)
+    (stack.root / "data/widgettdc.db").hardlink_to(stack.root / "data/large.db")
+
+
+def interrupted(stack: Stack, service: str, number: int = 1) -> None:
+    """Crash the container while rows are sent; it comes back by itself, and the run ends green, at the latest when
+    its failed tasks are cleared."""
+    run = stack.trigger(**REAL)
+    until(lambda: True if stack.query(COPYING) != [(0,)] else None, 180)
+    before = stack.container(service, number)
+    crash(before)
+
+    def back() -> bool | None:
+        state = stack.container(service, number)["State"]
+        started_anew = state["StartedAt"] != before["State"]["StartedAt"]
+        return True if started_anew and state["Health"]["Status"] == "healthy" else None
+
+    until(back, 300)
+    ended = by_itself = stack.ended(run)
+    if ended == "failed":
+        stack.clear_failed(run)
+        until(lambda: True if stack.state(run, "migrate_widgettdc") in ("queued", "running") else None, 60)
+        ended = stack.ended(run)
+    again = {name: task["try_number"] for name, task in stack.tasks(run).items() if task["try_number"] > 1}
+    print(f"\ncrash of {service}: the run ended {by_itself} by itself; tried again: {again or 'nothing'}")
+    assert ended == "success", stack.why(run)
+
+
+def test_down_and_up_keep_rows_logs_snapshots_runs_and_secrets(stack: Stack) -> None:
+    def kept() -> tuple[object, ...]:
+        files = stack.compose("exec", "-T", "airflow-scheduler", "find", "logs", "migration", "-name", "*manual*")
+        runs = [r["dag_run_id"] for r in stack.api.pages("/dags/~/dagRuns", "dag_runs") if r["state"] == "success"]
+        names = stack.compose("run", "--rm", "secrets", "list").split()
+        secrets = [stack.secret(name) for name in names]
+        return rows_of(stack), set(files.split()), sorted(runs), secrets
+
+    before = kept()
+    stack.compose("down")
+    stack.up()
+    after = kept()
+    assert all(before)
+    assert after[0] == before[0]
+    assert before[1] <= after[1]  # type: ignore[operator]
+    assert after[2:] == before[2:]
+
+
+def test_a_rotated_secret_is_in_use_and_its_former_value_lets_nobody_in(stack: Stack) -> None:
+    stack.api.post("/connections", {"connection_id": "of_a_person", "conn_type": "http", "password": "kept"})
+    names = stack.compose("run", "--rm", "secrets", "list").split()
+    former = {name: stack.secret(name) for name in names}
+    for name in names:
+        stack.compose("run", "--rm", "secrets", "rotate", name)
+    stack.compose("up", "-d", "--force-recreate", "--wait")
+    assert not {stack.secret(name) for name in names} & set(former.values())
+    assert "password authentication failed" in refused(
+        stack.dsn("widgettdc_user", "widgettdc", former["widgettdc_user"])
+    )
+    assert "password authentication failed" in refused(stack.dsn("airflow", "airflow", former["airflow_database"]))
+    was = stack.api._login["password"]
+    with pytest.raises(Exception, match="401"):
+        type(stack.api)(stack.api.address, "admin", was).get("/dags")
+    stack.log_in()
+    seen = "from airflow.models import Connection; from airflow.utils.session import create_session\nwith create_session() as s: print(s.query(Connection).filter_by(conn_id='of_a_person').one().password)"
+    assert stack.compose("exec", "-T", "airflow-scheduler", "python", "-c", seen).split()[-1] == "kept"
+    (stack.root / "data/widgettdc.db").unlink()
+    stack.sample("/data/widgettdc.db")
+    migrate(stack)
+    assert rows_of(stack) == ROWS
+
+
+def test_two_workers_that_share_no_disk_migrate_together(stack: Stack) -> None:
+    stack.files.append("docker-compose.celery.yaml")
+    print(f"\nwith Celery and two workers: {stack.up('--scale', 'airflow-worker=2'):.0f} s")
+    homes = [
+        mount["Name"]
+        for number in (1, 2)
+        for mount in stack.container("airflow-worker", number)["Mounts"]
+        if mount["Destination"] == "/opt/airflow/migration"
+    ]
+    assert len(set(homes)) == 2
+    run = migrate(stack)
+    ran = {name: task["hostname"] for name, task in stack.tasks(run).items() if task["hostname"]}
+    print("\n".join(f"{name:30} {host}" for name, host in ran.items()))
+    workers = {stack.container("airflow-worker", number)["Config"]["Hostname"] for number in (1, 2)}
+    assert {host for name, host in ran.items() if name.startswith(("load.", "verify."))} == workers
+    assert rows_of(stack) == ROWS
+
+
+@pytest.mark.parametrize("service", ["airflow-worker", "redis"])
+def test_a_crash_of_a_worker_or_of_the_broker_loses_nothing(stack: Stack, service: str) -> None:
+    larger(stack)
+    interrupted(stack, service)
+    assert rows_of(stack) == ROWS * SCALE
+
+
+def test_no_secret_is_told_by_the_configuration_the_logs_the_processes_or_a_file(stack: Stack) -> None:
+    names = stack.compose("run", "--rm", "secrets", "list").split()
+    values = [part for name in names for part in stack.secret(name).split(",")]
+    assert len(set(values)) == len(values) >= 9
+    assert all(len(value) >= 32 for value in values)
+    running = [c["Id"] for c in stack.containers() if c["State"]["Running"]]
+    told = {
+        "docker compose config": stack.compose("config"),
+        "docker inspect": str(stack.containers()),
+        "docker compose logs": stack.compose("logs", "--no-color"),
+        "the tasks' logs": stack.compose("exec", "-T", "airflow-scheduler", "grep", "-rh", "", "/opt/airflow/logs"),
+        "docker top": "".join(docker("top", c, "-eo", "pid,args") for c in running),
+        "the environment": "".join(docker("exec", c, "env") for c in running),
+    }
+    for where, text in told.items():
+        assert len(text) > 1000, where
+        assert not [value for value in values if value in text], where
+    for path in stack.root.rglob("*"):
+        if path.is_file() and path.suffix not in (".db", ".pyc"):
+            content = path.read_bytes()
+            assert not [value for value in values if value.encode() in content], path
