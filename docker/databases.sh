@@ -1,6 +1,6 @@
 #!/bin/sh
 # Roles and databases on the server, made where missing and given today's passwords. Runs at every start, over the
-# server's own socket, where its operating-system user is the superuser: no superuser's password crosses the network.
+# server's own socket, where its operating-system user is the superuser, who has no password and so no way over the network.
 set -eu
 
 ensure() {  # role database; $file holds its password
@@ -15,7 +15,8 @@ REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 SQL
 }
 
-psql -X -q -d postgres -v ON_ERROR_STOP=1 -c 'REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC'
+psql -X -q -d postgres -v ON_ERROR_STOP=1 -c 'ALTER ROLE postgres PASSWORD NULL' \
+    -c 'REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC'
 file=/run/secrets/airflow; export file
 ensure airflow airflow
 for name in $(echo "$TARGET_DATABASES" | tr ',' ' '); do

@@ -22,7 +22,7 @@ put() {  # path owner mode
 }
 
 names() {
-    echo postgres airflow_database airflow_admin fernet_key jwt_secret api_secret_key pgadmin redis
+    echo airflow_database airflow_admin fernet_key jwt_secret api_secret_key pgadmin redis
     for name in $targets; do echo "${name}_user"; done
 }
 
@@ -61,7 +61,8 @@ servers() {
 
 # Each folder is a volume that one kind of service mounts, read-only, and each file belongs to that service's user.
 hand_out() {
-    value postgres | put /secrets/postgres/password postgres 400
+    # Asked for at the server's first start and kept by nobody: databases.sh leaves the superuser without a password.
+    random 24 | put /secrets/postgres/password postgres 400
     value airflow_database | put /secrets/databases/airflow postgres 400
     for name in $targets; do value "${name}_user" | put "/secrets/databases/${name}_user" postgres 400; done
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import subprocess
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,6 +95,17 @@ class Stack:
 
     def sample(self, path: str, *options: str) -> None:
         self.compose("run", "--rm", "sample", path, *options)
+
+    def opens_pgadmin(self, password: str) -> bool:
+        """Whether pgAdmin lets its administrator in with ``password``."""
+        no_proxy, cookies = urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()
+        visit = urllib.request.build_opener(no_proxy, cookies).open
+        address = f"http://127.0.0.1:{self.ports['PGADMIN_PORT']}"
+        token = re.search(r'"csrfToken": "([^"]+)"', visit(f"{address}/login", timeout=60).read().decode())
+        assert token
+        form = {"csrf_token": token[1], "email": "admin@example.com", "password": password, "internal_button": "Login"}
+        answer = visit(f"{address}/authenticate/login", urllib.parse.urlencode(form).encode(), timeout=60)
+        return str(answer.geturl()).startswith(f"{address}/browser")
 
     # -- DAG runs
 
