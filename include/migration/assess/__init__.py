@@ -14,7 +14,8 @@ from pathlib import Path
 
 import apsw
 
-from migration.assess.drafting import Draft, draft, without
+from migration.assess.draft import Draft
+from migration.assess.drafting import draft, without
 from migration.assess.report import Facts, as_text, write_report
 from migration.assess.writing import write_plan
 from migration.catalog import Catalog

@@ -3,73 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from migration.assess.draft import Draft
 from migration.assess.keys import Uses, foreign_keys, keys, uses
 from migration.catalog import Catalog, Column, Table, View
-from migration.derive.findings import Finding, Weight
-from migration.derive.names import Names, names
+from migration.derive.findings import Weight
+from migration.derive.names import names
 from migration.derive.parse import Refused, affinity
 from migration.derive.relations import Relation
-from migration.derive.rules import finding
 from migration.derive.translate import translate_check, translate_default, translate_generated
 from migration.derive.types import INTEGERS, Choice, Place, choose
-from migration.derive.values import MIXED, Carried
+from migration.derive.values import MIXED
 from migration.derive.views import translate_view
 from migration.plan import ColumnPlan, Plan, RefusedObject, TablePlan, ViewPlan
-from migration.profile import ColumnProfile, Evidence, TableProfile
+from migration.profile import ColumnProfile, TableProfile
 
 MOST_COLUMNS = 1600
 """Of a PostgreSQL table: https://www.postgresql.org/docs/16/limits.html"""
 WIDEST_ROW = 8000
 """Bytes of a row whose long values lie elsewhere: a page less its headers."""
-
-
-@dataclass
-class Draft:
-    """The plan as it grows, and what was found on the way."""
-
-    catalog: Catalog
-    profiles: Mapping[str, TableProfile]
-    names: Names
-    tables: tuple[Table, ...] = ()
-    """Those that are carried."""
-    choices: dict[tuple[str, str], Choice] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    refused: list[RefusedObject] = field(default_factory=list)
-
-    def columns(self, table: Table) -> dict[str, Carried]:
-        """The columns of a table as translations of its SQL want to know them."""
-        return {
-            c.name: Carried(
-                self.names.columns[table.name, c.name], chosen.type, affinity(c.declared_type), chosen.form, c.collation
-            )
-            for c in table.columns
-            if (chosen := self.choices.get((table.name, c.name)))
-        }
-
-    def refuse(
-        self, kind: str, table: str, name: str, reason: str, source: str, *, weight: Weight | None = None,
-        of: Evidence | None = None,
-    ) -> None:  # fmt: skip
-        """Note that something is not carried."""
-        self.refused.append(RefusedObject(kind=kind, name=name, table=table, reason=reason, source=source))
-        self.note(
-            f"refused-{kind.replace(' ', '-')}", table, f"{kind} {name}".strip(), of, weight=weight, reason=reason
-        )
-
-    def note(
-        self, rule: str, table: str, place: str, of: Evidence | None = None, *, weight: Weight | None = None,
-        **facts: object,
-    ) -> None:  # fmt: skip
-        """Note anything else, by its rule."""
-        self.findings.append(finding(rule, table, place, of, weight=weight, **facts))
-
-    def notes(self, kind: str, table: str, place: str, said: Iterable[str]) -> None:
-        """Note what a translation has to say."""
-        for note in said:
-            self.note(f"translation-{kind}", table, place, note=note)
 
 
 def draft(

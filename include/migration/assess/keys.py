@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
+from migration.assess.draft import Draft
 from migration.catalog import Catalog, ForeignKey, Index, Table
 from migration.derive.parse import Refused
 from migration.derive.translate import IndexSql, translate_index
 from migration.derive.values import MIXED
 from migration.plan import Action, ForeignKeyPlan, IndexPlan, Key, TablePlan
-
-if TYPE_CHECKING:
-    from migration.assess.drafting import Draft
 
 BTREE_BYTES = 2600
 """A btree takes keys of up to 2,704 bytes (https://www.postgresql.org/docs/16/btree-implementation.html), their headers
