@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +73,21 @@ def test_the_scripts_are_plain_sh(script: str) -> None:
     path = ROOT / "docker" / script
     assert path.read_text().startswith("#!/bin/sh\n")
     assert subprocess.run(["sh", "-n", path], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("password", ["plain", "-begins-like-an-option", "--password"])
+def test_airflow_is_set_up_with_any_password_that_can_be_generated(password: str, tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys; from airflow.cli import cli_parser; parse = cli_parser.get_parser().parse_args\n"
+        "found = [parse(c) for c in runpy.run_path(sys.argv[1])['commands']('admin', sys.argv[2], '4')]\n"
+        "assert [getattr(f, 'password', sys.argv[2]) for f in found] == [sys.argv[2]] * 4, found"
+    )
+    environment = os.environ | {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__AUTH_MANAGER": SERVICES["airflow-init"]["environment"]["AIRFLOW__CORE__AUTH_MANAGER"],
+    }
+    script = ROOT / "docker" / "airflow-init.py"
+    done = subprocess.run(
+        [sys.executable, "-c", code, script, password], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
