@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, task
 
 import airflow_bridge as bridge
+import airflow_forms as forms
 
 with DAG(
     "assess_sqlite",
@@ -12,7 +13,7 @@ with DAG(
     description="What is in it, what it becomes in PostgreSQL and why; writes the plan of its migration",
     doc_md=__doc__,
     schedule=None,
-    params=bridge.assessment_params(),
+    params=forms.assessment(),
     default_args=bridge.TASK_DEFAULTS,
     tags=["migration"],
 ):

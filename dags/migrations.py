@@ -10,6 +10,8 @@ from typing import Any
 from airflow.sdk import DAG, TaskGroup, TriggerRule, literal, task
 
 import airflow_bridge as bridge
+import airflow_forms as forms
+import airflow_questions as questions
 from migration.batches import batches
 from migration.errors import PlanError
 from migration.plan import Plan, plan_files, read_plan
@@ -25,7 +27,7 @@ def migration(plan: Plan) -> DAG:
         doc_md=__doc__,
         schedule=None,
         max_active_runs=1,
-        params=bridge.migration_params(),
+        params=forms.migration(),
         default_args=bridge.TASK_DEFAULTS,
         tags=["migration"],
     ) as dag:
@@ -63,7 +65,7 @@ def migration(plan: Plan) -> DAG:
             verifications = list(each("verify").values())
 
         decide = task.branch(task_id="decide")(bridge.next_step)(name)
-        approve = bridge.Approval(
+        approve = questions.Approval(
             task_id="approve",
             plan_name=name,
             subject=literal(f"{plan.title}: cut over to PostgreSQL?"),  # nor is the title, which may be a file's name
@@ -90,7 +92,7 @@ def replay(plan: Plan) -> DAG:
         description=f"{plan.title}: rows set aside cross by the plan as it is now, before the cut-over",
         schedule=None,
         max_active_runs=1,
-        params=bridge.replay_params(),
+        params=forms.replay(),
         default_args=bridge.TASK_DEFAULTS,
         tags=["migration"],
     ) as dag:
@@ -114,7 +116,7 @@ def rollback(plan: Plan) -> DAG:
         description=f"{plan.title}: put back what was live before a cut-over, or drop a run's staging",
         schedule=None,
         max_active_runs=1,
-        params=bridge.rollback_params(),
+        params=forms.rollback(),
         default_args=bridge.TASK_DEFAULTS,
         tags=["migration"],
     ) as dag:

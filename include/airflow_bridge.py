@@ -13,8 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.hitl import HITLBranchOperator
-from airflow.sdk import BaseHook, ExceptionRetryPolicy, Param, RetryAction, RetryRule, get_current_context
+from airflow.sdk import BaseHook, ExceptionRetryPolicy, RetryAction, RetryRule, get_current_context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from migration.plan import plan_path, read_plan
@@ -55,111 +54,6 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retry_exponential_backoff": 2,
     "max_retry_delay": timedelta(minutes=2),
 }
-
-ANSWERS = {"Cut over": "cut_over", "Keep staging": "keep_staging", "Roll back": "roll_back"}
-"""What a person can answer, and the task that follows."""
-
-
-def migration_params() -> dict[str, Param]:
-    """The form of a migration."""
-    return {
-        "mode": Param(
-            "rehearsal",
-            title="Rehearsal or real",
-            description="A rehearsal does everything but the cut-over; its staging schema stays until the next run.",
-            enum=["rehearsal", "cut_over"],
-            values_display={"rehearsal": "Rehearsal", "cut_over": "Real: cut over at the end"},
-            section="What to do",
-        ),
-        "approval": Param(
-            "ask",
-            title="Approval",
-            description="Before the cut-over, ask a person, or take this form as the approval.",
-            enum=["ask", "given"],
-            values_display={"ask": "Ask a person", "given": "Given herewith"},
-            section="What to do",
-        ),
-        "quarantine": Param(
-            "stop",
-            title="Rows that cannot cross",
-            description="Where the plan says nothing: stop and name them, or set them aside with their bytes.",
-            enum=["stop", "allow"],
-            values_display={"stop": "Stop the run", "allow": "Allow the quarantine"},
-            section="Policies",
-        ),
-        "on_live_tables": Param(
-            "refuse",
-            title="Live tables that hold rows",
-            description="Refuse to begin, or let the cut-over set them aside in a retired schema.",
-            enum=["refuse", "retire"],
-            values_display={"refuse": "Refuse", "retire": "Set them aside at the cut-over"},
-            section="Policies",
-        ),
-        "rows_per_block": Param(
-            8192,
-            type="integer",
-            minimum=64,
-            maximum=65536,
-            title="Rows per block",
-            description="At most so many rows are held in memory and sent at a time; wide rows make smaller blocks.",
-            section="Tuning",
-        ),
-    }
-
-
-def rollback_params() -> dict[str, Param]:
-    """The form of a rollback."""
-    return {
-        "run_id": Param(
-            "",
-            type="string",
-            title="Run",
-            description="The run to undo, as the migration's grid names it. Empty: the newest one that was cut over.",
-        ),
-        "confirm_lost_writes": Param(
-            False,
-            type="boolean",
-            title="Set aside rows written since the cut-over",
-            description="Without this, a rollback refuses when the live tables were written to since, with numbers.",
-        ),
-    }
-
-
-def replay_params() -> dict[str, Param]:
-    """The form of a replay."""
-    return {
-        "run_id": Param(
-            "",
-            type="string",
-            title="Run",
-            description="The run whose quarantine to replay. Empty: the newest one that still has its staging schema.",
-        ),
-    }
-
-
-def assessment_params() -> dict[str, Param]:
-    """The form of an assessment."""
-    return {
-        "source": Param(
-            type="string",
-            minLength=1,
-            title="SQLite file",
-            description="The absolute path of the database, as the workers see it. It is only read.",
-        ),
-        "name": Param(
-            "",
-            type="string",
-            pattern="^([a-z][a-z0-9_]{0,39})?$",
-            title="Name of the plan",
-            description="Lower-case letters, digits and underscores. Empty: the file's name.",
-        ),
-        "replace": Param(
-            False,
-            type="boolean",
-            title="Write the plan anew",
-            description="Without this, a plan of that name is left as it is.",
-        ),
-    }
 
 
 def _target(plan: Plan) -> str:
@@ -331,26 +225,3 @@ def run_replay(plan_name: str, function: str) -> dict[str, Any]:
     run_id = named or steps.newest_staged(job(plan_name))
     chosen: Callable[[Job], dict[str, Any]] = getattr(steps, function)
     return chosen(steps.recorded(job(plan_name, run_id=run_id)))
-
-
-class Approval(HITLBranchOperator):
-    """Asks whether to cut over, and records in the target who answered what."""
-
-    def __init__(self, *, plan_name: str, **kwargs: Any) -> None:
-        super().__init__(options=list(ANSWERS), options_mapping=ANSWERS, multiple=False, **kwargs)
-        self.plan_name = plan_name
-
-    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
-        """Continue with the answer; a timeout answers with the default, which keeps the staging."""
-        if "error" not in event:
-            from migration import steps
-
-            answer = ANSWERS[event["chosen_options"][0]].replace("keep_staging", "keep")
-            steps.approve(job(self.plan_name), answer, _name(event.get("responded_by_user")))
-        return super().execute_complete(context, event)
-
-
-def _name(user: Any) -> str:
-    if isinstance(user, dict):
-        return str(user.get("name") or user.get("id") or "unknown")
-    return str(getattr(user, "name", None) or user or "nobody (timed out)")

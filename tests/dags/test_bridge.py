@@ -8,6 +8,7 @@ import pytest
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 
 import airflow_bridge as bridge
+import airflow_questions as questions
 from migration.job import Params
 
 
@@ -35,7 +36,7 @@ def test_an_answer_is_recorded_with_who_gave_it(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("migration.steps.approve", lambda job, answer, by: recorded.append((answer, by)))
     monkeypatch.setattr(bridge, "job", lambda plan: None)
     monkeypatch.setattr(HITLBranchOperator, "execute_complete", lambda self, context, event: followed.append(event))
-    operator = bridge.Approval(task_id="approve", plan_name="widgettdc", subject="?")
+    operator = questions.Approval(task_id="approve", plan_name="widgettdc", subject="?")
     event = {"chosen_options": [option], "params_input": {}, "responded_by_user": {"id": "7", "name": "Ada"}}
     operator.execute_complete({}, event)
     assert recorded == [(answer, "Ada")]

@@ -12,6 +12,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
 import airflow_bridge as bridge
+import airflow_questions as questions
 from migration import plan as plans
 from migration.errors import SourceError, TargetError
 from migration.plan import Plan
@@ -123,7 +124,7 @@ def test_tables_of_any_name_go_from_a_file_named_by_its_path_into_the_target_for
     stage = staged(source, plan)
     stage.change_source(*(f"INSERT INTO {q} VALUES (7)" for q in quoted))
     approve = stage.dags["migrate_odd"].get_task("approve")
-    assert isinstance(approve, bridge.Approval)
+    assert isinstance(approve, questions.Approval)
     assert approve.render_template(approve.subject, {}) == "{{ 1 / 0 }}: cut over to PostgreSQL?"
     assert stage.run("migrate_odd", **REAL)[""] == "success"
     for name in quoted:
