@@ -161,6 +161,7 @@ def _back_up(current: Job) -> dict[str, Any]:
 
 def assess_source() -> dict[str, Any]:
     """Assess the file that the form names: writes its plan, whose DAGs appear when this folder is next read."""
+    import airflow_store as store
     from migration.assess import assess
 
     given = get_current_context()["params"]
@@ -169,6 +170,7 @@ def assess_source() -> dict[str, Any]:
     )
     log.info("\n%s", found.text)
     log.info("Grade %s. Plan: %s. Report: %s", found.grade, found.plan_path, found.files["html"])
+    store.keep_assessment(found.plan.name, found.files.values())
     return {
         "grade": found.grade,
         "dag": f"migrate_{found.plan.name}",

@@ -3,7 +3,8 @@
 MIGRATION_SNAPSHOT_STORE names it by a URL of ObjectStoragePath: ``file:///a/shared/volume``,
 ``s3://connection@bucket/prefix``. Unset, all workers share MIGRATION_HOME and nothing is copied. Below it each run has
 a folder, named like the one in MIGRATION_HOME, with ``snapshot.db``, ``manifest.json`` (written last: without it there
-is no snapshot), ``report.html`` and ``report.json``. It holds what the source holds, so it must be as private.
+is no snapshot), ``report.html`` and ``report.json``, and each assessment the folder ``assessment_<plan>`` with its own.
+It holds what the source holds, so it must be as private.
 
 Nothing is ever removed from the store. On a worker, the copies that were fetched from it are removed once their runs
 have ended, when the next one is fetched; what was taken there stays.
@@ -17,7 +18,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,6 +74,14 @@ def keep_report(job: Job) -> None:
     if (store := _store()) is not None:
         for file in report.folder(job).glob("report.*"):
             store.put(file, f"{job.folder.name}/{file.name}")
+
+
+def keep_assessment(name: str, files: Iterable[Path]) -> None:
+    """Store the report on the plan ``name``, in place of an earlier one."""
+    if (store := _store()) is not None:
+        for file in files:
+            store.put(file, f"assessment_{name}/{file.name}")
+        log.info("The report is in the store as %s/assessment_%s", store.url, name)
 
 
 def _store() -> _Store | None:

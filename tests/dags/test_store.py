@@ -126,6 +126,15 @@ class TestWholeRuns:
         [report] = store.glob("*/report.html")
         assert "1000" in report.read_text()
 
+    def test_the_report_of_an_assessment_is_in_the_store_and_the_next_one_replaces_it(
+        self, stage: Stage, store: Path
+    ) -> None:
+        for rows in (501, 502):
+            stage.change_source(f"INSERT INTO note VALUES ({rows}, 'late')")
+            assert stage.run("assess_sqlite", source=str(stage.source), replace=True)[""] == "success"
+            assert sorted(p.name for p in store.glob("assessment_notes/*")) == ["report.html", "report.json"]
+            assert f'"rows": {rows}' in (store / "assessment_notes/report.json").read_text()
+
     def test_a_quarantine_is_replayed_by_workers_that_never_saw_the_run(self, stage: Stage) -> None:
         insert(stage.source, "note", [(1000, Raw(b"a\0b"))])
         write_plan(stage.source, "quarantine")
