@@ -45,6 +45,8 @@ class Stack:
             for name, port in zip(("POSTGRES", "PGADMIN", "AIRFLOW"), free_ports(3), strict=True)
         }
         self.files = ["docker-compose.yaml"]
+        for image in self.compose("config", "--images").split():
+            give_its_pinned_name(image)
 
     def compose(self, *arguments: str, seconds: float = 900) -> str:
         """``docker compose ARGUMENTS``; what it prints, without its remarks on progress."""
@@ -153,6 +155,14 @@ class Stack:
 
 def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def give_its_pinned_name(image: str) -> None:
+    """A machine that reaches no registry may hold the image by its bare name alone."""
+    held = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+    bare = image.partition(":")[0]
+    if image not in held and f"{bare}:latest" in held:
+        docker("tag", bare, image)
 
 
 def crash(container: dict[str, Any]) -> None:

@@ -60,6 +60,16 @@ def test_the_settings_are_all_used_and_hold_the_defaults_of_the_files() -> None:
     assert SETTINGS.items() <= used.items()
 
 
+@pytest.mark.parametrize("name", ["docker-compose.yaml", "docker-compose.celery.yaml"])
+def test_every_image_is_pinned_by_a_version(name: str) -> None:
+    images = re.findall(r"^ +(?:image:|FROM|COPY --from=) *(\S+)", (ROOT / name).read_text(), re.M)
+    assert images
+    for image in images:
+        if image != "${COMPOSE_PROJECT_NAME}-airflow":  # what is built here
+            pinned = re.sub(r"\$\{([A-Z_]+):-[^}]*\}", lambda setting: SETTINGS[setting[1]], image)
+            assert re.fullmatch(r"[a-z0-9/-]+:[a-z-]*\d[\w.-]*", pinned), pinned
+
+
 def test_the_image_is_of_the_version_that_the_requirements_name() -> None:
     image = re.search(r"FROM apache/airflow:slim-([\d.]+)-python", (ROOT / "docker-compose.yaml").read_text())
     named = re.search(r"^apache-airflow==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.M)
