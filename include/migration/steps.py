@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from migration.job import Job, Params, step
 from migration.load.replay import replay_table as replay
 from migration.load.table import load_table as load
 from migration.postgres import cutover, state
+from migration.postgres.placed import outlook
 from migration.postgres.schema import create_schema, finish_schema
 from migration.postgres.staging import WORKING
 from migration.postgres.target import connected, connections_kept
@@ -32,6 +33,7 @@ __all__ = [
     "load",
     "newest_cut_over",
     "newest_staged",
+    "outlook",
     "preflight",
     "recorded",
     "replay",
@@ -111,9 +113,15 @@ def keep(job: Job) -> dict[str, Any]:
     return {"staging": job.staging}
 
 
-def rollback(job: Job, *, confirm_lost_writes: bool = False) -> dict[str, Any]:
-    """Undo: the cut-over if there was one, otherwise the run's staging."""
-    return cutover.rollback(job, confirm_lost_writes=confirm_lost_writes)
+def rollback(
+    job: Job, *, confirm_lost_writes: bool = False, confirmed: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Undo: the cut-over if there was one, otherwise the run's staging.
+
+    Rows written since the cut-over are refused unless all of them are (``confirm_lost_writes``), or those of an
+    :func:`outlook` (``confirmed``, its versions).
+    """
+    return cutover.rollback(job, confirm_lost_writes=confirm_lost_writes, confirmed=confirmed)
 
 
 def recorded(job: Job) -> Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,8 +12,8 @@ from psycopg import sql
 
 from migration.errors import CutOverRefused, TransientError
 from migration.job import Job, step
-from migration.postgres import grants, live, state, views
-from migration.postgres.gate import counted, decisions, gate
+from migration.postgres import grants, live, placed, state, views
+from migration.postgres.gate import decisions, gate
 from migration.postgres.moving import Move, lock_tables, move
 from migration.postgres.shape import targets
 from migration.postgres.staging import WORKING, drop_schema, drop_staging, exists, lock_run, oids
@@ -57,8 +57,8 @@ def _refuse_if(reasons: list[str]) -> None:
 
 
 def _result(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]) -> dict[str, Any]:
-    after = _tables(run["live_after"])
-    if moved := _missing(connection, run["live"], _oids(after)):
+    after = placed.tables(run["live_after"])
+    if moved := placed.missing(connection, run["live"], placed.ids(after)):
         raise CutOverRefused(
             f"Run {job.run_id} was cut over at {run['cut_over_at']}, but these of its tables are not "
             f"live any more: {', '.join(moved)}. Nothing was changed."
@@ -74,19 +74,6 @@ def _result(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]) 
     }
 
 
-def _tables(after: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of what a cut-over put in place, the tables."""
-    return {name: thing for name, thing in after.items() if not thing.get("view")}
-
-
-def _views(after: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {name: thing for name, thing in after.items() if thing.get("view")}
-
-
-def _oids(things: dict[str, dict[str, Any]], what: str = "oid") -> dict[str, int]:
-    return {name: thing[what] for name, thing in things.items() if thing[what]}
-
-
 def _cut_over(connection: psycopg.Connection[Any], job: Job) -> dict[str, Any]:
     schema = job.plan.live_schema
     _take_turn(connection, job)
@@ -97,7 +84,7 @@ def _cut_over(connection: psycopg.Connection[Any], job: Job) -> dict[str, Any]:
     staged = oids(connection, job.staging, targets(job.plan))
     lock_tables(connection, job.staging, staged)
     _refuse_if(gate(connection, job))
-    made = _oids(views.staged(run))
+    made = placed.ids(views.staged(run))
     former, versions = _observe(connection, job, run)
     for name, new in (staged | made).items():
         if name in former:
@@ -106,15 +93,15 @@ def _cut_over(connection: psycopg.Connection[Any], job: Job) -> dict[str, Any]:
             grants.default(connection, schema, new)
     if former:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(job.retired)))
-    former_views = _oids({name: fact for name, fact in former.items() if fact["kind"] == "view"})
-    former_tables = _oids({name: fact for name, fact in former.items() if name not in former_views})
+    former_views = placed.ids({name: fact for name, fact in former.items() if fact["kind"] == "view"})
+    former_tables = placed.ids({name: fact for name, fact in former.items() if name not in former_views})
     away = Move(schema, job.retired, former_tables, former_views)
     move(connection, versions, away, Move(job.staging, schema, staged, made))
     # Once more, now that nobody can use them: a view may have been made on them while they were waited for.
     _refuse_if(live.obstacles(connection, schema, live.relations(connection, job.retired, list(former)), former_views))
     _refuse_if(views.faults(connection, job, run, schema))
     drop_schema(connection, job.staging)
-    _record(connection, job, staged, made, _oids(former))
+    _record(connection, job, staged, made, placed.ids(former))
     log.info(
         "cut_over: %d tables and %d views into %s, %d and %d into %s",
         *(len(staged), len(made), schema, len(former_tables), len(former_views), job.retired),
@@ -135,7 +122,7 @@ def _observe(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any])
             f"{'; '.join(changes)}. If that may be set aside, start a new run, whose preflight notes it."
         )
     _refuse_if(live.obstacles(connection, schema, now, views.targets(job.plan)))
-    _refuse_if(live.clashes(connection, schema, job.staging, list(_oids(now).values())))
+    _refuse_if(live.clashes(connection, schema, job.staging, list(placed.ids(now).values())))
     return now, versions
 
 
@@ -167,14 +154,17 @@ def _record(
     connection.execute("UPDATE migration.runs SET cut_over_at = clock_timestamp() WHERE run_id = %s", [job.run_id])
 
 
-def rollback(job: Job, *, confirm_lost_writes: bool = False) -> dict[str, Any]:
+def rollback(
+    job: Job, *, confirm_lost_writes: bool = False, confirmed: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Undo what the run did. After its cut-over: the retired tables become live again, exactly as they were,
     and the run's tables go back to its staging schema (with all that was written to them since), where they
     stay until the next run of the plan begins. Otherwise: the run's staging schema is dropped.
 
-    CutOverRefused, with exact numbers, when rows were written since the cut-over and ``confirm_lost_writes``
-    is not set; also when the run's tables are not live any more, e.g. because a later run was cut over on top
-    of it. Calling it again is harmless.
+    CutOverRefused, with exact numbers, when rows were written since the cut-over, unless ``confirm_lost_writes``
+    is set or all of them are among those that somebody was shown and confirmed (``confirmed``, the versions of an
+    :class:`placed.Outlook`); also when the run's tables are not live any more, e.g. because a later run was cut over
+    on top of it. Calling it again is harmless.
     """
     with _connected(job, "Rolling back") as connection:
         if connection.execute("SELECT to_regclass('migration.runs') IS NULL").fetchone() == (True,):
@@ -185,7 +175,7 @@ def rollback(job: Job, *, confirm_lost_writes: bool = False) -> dict[str, Any]:
             _take_turn(connection, job)
             run = state.run(connection, job.run_id)
             if run["status"] == "cut_over":
-                return _undo(connection, run, confirm_lost_writes)
+                return _undo(connection, run, confirm_lost_writes, confirmed)
             dropped = 0
             if run["status"] in WORKING:
                 dropped = drop_staging(connection, run)
@@ -193,92 +183,48 @@ def rollback(job: Job, *, confirm_lost_writes: bool = False) -> dict[str, Any]:
             return {"status": "rolled_back", "restored": 0, "dropped": dropped}
 
 
-def _undo(connection: psycopg.Connection[Any], run: dict[str, Any], confirmed: bool) -> dict[str, Any]:
-    after, made = _tables(run["live_after"]), _oids(_views(run["live_after"]))
-    placed, former = _oids(after), _oids(after, "retired")
-    former_views = _oids(_views(run["live_after"]), "retired")
-    _check_placed(connection, run, placed, former | former_views)
+def _undo(
+    connection: psycopg.Connection[Any], run: dict[str, Any], confirm_all: bool, confirmed: Mapping[str, str] | None
+) -> dict[str, Any]:
+    placed.check(connection, run)
+    after, made = placed.tables(run["live_after"]), placed.ids(placed.views(run["live_after"]))
+    former = placed.ids(after, "retired")
+    former_views = placed.ids(placed.views(run["live_after"]), "retired")
     # A view that somebody has dropped since has nothing to lose.
-    made = {name: oid for name, oid in made.items() if name not in _missing(connection, run["live"], made)}
-    written, versions = _writes(connection, run["live"], after)
-    if written and not confirmed:
+    made = {name: oid for name, oid in made.items() if name not in placed.missing(connection, run["live"], made)}
+    writes, versions = _writes(connection, run["live"], after)
+    written = "; ".join(map(str, writes))
+    if writes and not confirm_all and versions != confirmed:
+        since = "after somebody was asked about it" if confirmed else "since it was cut over"
         raise CutOverRefused(
-            f"Rows were written since run {run['run_id']} was cut over; a rollback would take them out of "
-            f"use: {'; '.join(written)}. Nothing was changed. Confirm the loss of these writes to roll back "
-            "all the same."
+            f"Rows were written to the tables of run {run['run_id']} {since}; a rollback would take them out of "
+            f"use. In all since the cut-over: {written}. Nothing was changed. Confirm the loss of these writes to roll "
+            "back all the same."
         )
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(run["staging"])))
-    away = Move(run["live"], run["staging"], placed, made)
+    away = Move(run["live"], run["staging"], placed.ids(after), made)
     move(connection, versions, away, Move(run["retired"], run["live"], former, former_views))
-    if held := live.dependents(connection, [*placed.values(), *made.values()]):
-        raise CutOverRefused(
-            f"These were made on the run's tables since its cut-over and would follow them out of "
-            f"{run['live']}: {', '.join(held)}. Nothing was changed. Drop them, then try again."
-        )
+    placed.refuse_dependents(connection, run)
     if former or former_views:
         drop_schema(connection, run["retired"])
     _end(connection, run, "rolled_back")
-    log.info("rollback: %d tables restored, %d set aside in %s", len(former), len(placed), run["staging"])
+    log.info("rollback: %d tables restored, %d set aside in %s", len(former), len(after), run["staging"])
     return {
         "status": "rolled_back",
         "restored": len(former),
         "dropped": 0,
         "set_aside": run["staging"],
-        "writes": "; ".join(written),
+        "writes": written,
     }
 
 
-def _check_placed(
-    connection: psycopg.Connection[Any], run: dict[str, Any], placed: dict[str, int], former: dict[str, int]
-) -> None:
-    """CutOverRefused unless the run's tables are live and the former ones lie in the retired schema."""
-    if moved := _missing(connection, run["live"], placed):
-        later = [
-            other["run_id"]
-            for other in state.rows(connection, state.runs, status="cut_over")
-            if {t["retired"] for t in other["live_after"].values()} & set(placed.values())
-        ]
-        advice = "Their place is not known: put them back by hand."
-        if later:
-            advice = f"They were retired by the cut-over of run {later[0]}: roll that one back first."
-        raise CutOverRefused(
-            f"The tables of run {run['run_id']} are not live any more: {', '.join(moved)}. "
-            f"Nothing was changed. {advice}"
-        )
-    if gone := _missing(connection, run["retired"], former):
-        raise CutOverRefused(
-            f"The tables that were live before run {run['run_id']} are not in {run['retired']} any more: "
-            f"{', '.join(gone)}. Nothing was changed; there is nothing to go back to."
-        )
-
-
-def _missing(connection: psycopg.Connection[Any], schema: str, tables: dict[str, int]) -> list[str]:
-    """The names under which ``schema`` does not hold the table of that oid."""
-    present = oids(connection, schema, list(tables))
-    return [name for name, oid in tables.items() if present.get(name) != oid]
-
-
 def _writes(
-    connection: psycopg.Connection[Any], schema: str, after: dict[str, dict[str, Any]]
-) -> tuple[list[str], dict[str, str]]:
+    connection: psycopg.Connection[Any], schema: str, after: placed.After
+) -> tuple[list[placed.Writes], dict[str, str]]:
     """What was written to the tables since they were placed, and the fingerprints of what was counted."""
     with connection.transaction(force_rollback=True):  # gives back the locks of having read
         lock_tables(connection, schema, {name: table["oid"] for name, table in after.items()}, shared=True)
-        return _written(connection, schema, after)
-
-
-def _written(
-    connection: psycopg.Connection[Any], schema: str, after: dict[str, dict[str, Any]]
-) -> tuple[list[str], dict[str, str]]:
-    found, versions = [], {}
-    for name, table in after.items():
-        rows, untouched, versions[name] = counted(connection, schema, name, table["xids"])
-        if rows != untouched or untouched != table["rows"]:
-            found.append(
-                f"{name}: {rows - untouched} rows inserted or changed, "
-                f"{table['rows'] - untouched} of the {table['rows']} migrated rows changed or deleted"
-            )
-    return found, versions
+        return placed.written(connection, schema, after)
 
 
 def discard_stale(connection: psycopg.Connection[Any], job: Job) -> list[str]:
@@ -314,7 +260,7 @@ def discard_stale(connection: psycopg.Connection[Any], job: Job) -> list[str]:
 
 def _used(connection: psycopg.Connection[Any], run: dict[str, Any]) -> bool:
     """Whether what a rollback has set aside holds something that is nowhere else."""
-    written, _ = _written(connection, run["staging"], _tables(run["live_after"]))
+    written, _ = placed.written(connection, run["staging"], placed.tables(run["live_after"]))
     return bool(written or views.changed(connection, run))
 
 

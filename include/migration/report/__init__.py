@@ -2,6 +2,7 @@
 
 ``facts`` has the data; ``gather`` reads it, ``verdict`` judges it; ``text`` (terminal), ``markdown``
 (approval), ``page`` (HTML) and ``files`` (which documents the JSON) show it.
+``undoing`` shows what a rollback would do.
 """
 
 from migration.report.facts import Report
@@ -10,6 +11,7 @@ from migration.report.gather import altered, differences, gather, quarantined
 from migration.report.markdown import as_markdown
 from migration.report.page import as_html
 from migration.report.text import as_text
+from migration.report.undoing import question, undoing
 from migration.report.verdict import Verdict, table_state, verdict
 from migration.report.words import restore_command
 
@@ -27,8 +29,10 @@ __all__ = [
     "gather",
     "produce",
     "quarantined",
+    "question",
     "restore_command",
     "table_state",
+    "undoing",
     "verdict",
     "write_files",
 ]

@@ -23,12 +23,12 @@ def _paragraphs(report: Report) -> Iterator[str]:
     decided = verdict(report)
     # That it is not cut over yet is no news to the person who is asked whether to.
     reasons = () if decided.proven else decided.reasons
-    yield f"**{decided.label}** ({_plain(decided.status)}): {_plain(decided.summary)}"
+    yield f"**{decided.label}** ({plain(decided.status)}): {plain(decided.summary)}"
     yield f"**Balance:** {balance(report)}"
     for sentences in (reasons, remarks(report)):
         more = [f"and {len(sentences) - SENTENCES:,} more"] if len(sentences) > SENTENCES else []
         if sentences:
-            yield "\n".join(f"- {_plain(s)}" for s in [*sentences[:SENTENCES], *more])
+            yield "\n".join(f"- {plain(s)}" for s in [*sentences[:SENTENCES], *more])
     yield "\n".join(_tables(report))
 
 
@@ -41,11 +41,11 @@ def _tables(report: Report) -> Iterator[str]:
         counts = (load.source_rows, load.loaded, load.quarantined, load.altered) if load else [None] * 4
         numbers = [*counts, verified.values if verified else None]
         cells = " | ".join("–" if n is None else f"{n:,}" for n in numbers)
-        yield f"| {_plain(table.name)} | {cells} | {_plain(table_state(report, table))} |"
+        yield f"| {plain(table.name)} | {cells} | {plain(table_state(report, table))} |"
     if len(ranked) > TABLES:
         yield f"| and {counted(len(ranked) - TABLES, 'more table')} | | | | | | |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """``text`` as Markdown that shows it: ASCII punctuation may be escaped (CommonMark, section 2.4)."""
     return re.sub(r"([\\`*_{}\[\]<>|~&:@])", r"\\\1", visible(text))
