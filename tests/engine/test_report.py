@@ -16,6 +16,7 @@ from migration import report
 from migration.errors import MigrationError
 from migration.plan import TablePlan
 from migration.postgres import state
+from migration.report import rows
 from tests.engine.crafted import (
     BEGAN,
     PLAN,
@@ -292,7 +293,7 @@ def test_pages_of_the_quarantine_follow_each_other_without_gap_or_overlap(target
     put_many_quarantined(target, "orders", 250)
     keys: list[str] = []
     after = None
-    while page := report.quarantined(target, RUN, "orders", after, 100):
+    while page := rows.quarantined(target, RUN, ["orders"], after, 100):
         keys += [row.key for row in page]
         after = page[-1].key
     assert sorted(keys) == sorted(f"[{n}]" for n in range(1, 251))
@@ -311,10 +312,10 @@ def test_pages_of_altered_values_and_differences_follow_each_other(target: Conne
             )
         changed = {"number": n + 1, "row_key": f"[{n}]", "column_name": "a", "kind": "changed"}
         state.put(target, state.differences, where | changed | {"source_value": "1", "target_value": "2"})
-    first = report.altered(target, RUN, "lines", None, 3)
-    rest = report.altered(target, RUN, "lines", (first[-1].key, first[-1].column), 100)
+    first = rows.altered(target, RUN, ["lines"], None, 3)
+    rest = rows.altered(target, RUN, ["lines"], (first[-1].key, first[-1].column), 100)
     assert [(v.key, v.column) for v in (*first, *rest)] == [(f"[{n}]", c) for n in range(5) for c in "ab"]
-    assert [d.number for d in report.differences(target, RUN, "lines", 2, 2)] == [3, 4]
+    assert [d.number for d in rows.differences(target, RUN, ["lines"], 2, 2)] == [3, 4]
 
 
 def test_a_huge_value_is_read_only_in_its_first_bytes(target: Connection) -> None:

@@ -1,13 +1,13 @@
 """The report of a run, whatever became of it: gathered from the state, judged, shown.
 
-``facts`` has the data; ``gather`` reads it, ``verdict`` judges it; ``text`` (terminal), ``markdown``
-(approval), ``page`` (HTML) and ``files`` (which documents the JSON) show it.
+``facts`` has the data; ``gather`` reads it, with ``rows`` (also page by page) and ``carried``; ``verdict`` judges it;
+``text`` (terminal), ``markdown`` (approval), ``page`` (HTML) and ``files`` (which documents the JSON) show it.
 ``undoing`` shows what a rollback would do.
 """
 
 from migration.report.facts import Report
 from migration.report.files import as_dict, as_json, folder, produce, write_files
-from migration.report.gather import altered, differences, gather, quarantined
+from migration.report.gather import gather
 from migration.report.markdown import as_markdown
 from migration.report.page import as_html
 from migration.report.text import as_text
@@ -18,17 +18,14 @@ from migration.report.words import restore_command
 __all__ = [
     "Report",
     "Verdict",
-    "altered",
     "as_dict",
     "as_html",
     "as_json",
     "as_markdown",
     "as_text",
-    "differences",
     "folder",
     "gather",
     "produce",
-    "quarantined",
     "question",
     "restore_command",
     "table_state",

@@ -190,6 +190,17 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class CarriedObject:
+    """Something of the schema that the run made and the target has; ``table`` is '' for tables and views."""
+
+    kind: str
+    """table, primary key, unique constraint, foreign key, check, index, identity column, generated column, default,
+    view."""
+    table: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Where the backup lies that every step after it reads."""
 
@@ -225,6 +236,7 @@ class Report:
     excluded_tables: tuple[str, ...]
     refused: tuple[RefusedObject, ...]
     """What the plan says is not carried."""
+    carried: tuple[CarriedObject, ...]
     tables: tuple[TableFacts, ...]
     steps: tuple[StepFacts, ...]
     quarantine_kinds: tuple[Kind, ...]

@@ -23,6 +23,8 @@ is replaced as a whole or not at all. Rows are bounded (500 of a kind); totals a
   now), ``ok``, ``rows``, ``values``, ``source_digest``, ``target_digest``, ``differences``, ``seconds``,
   ``verified_at``, ``checks``: ``check``, ``ok``, ``detail``
 - ``excluded_tables``: names
+- ``carried`` (what the run made of the schema and the target has now): ``kind``, ``table`` ('' for tables and
+  views), ``name``
 - ``refused`` (what of the source's schema is not carried): ``kind``, ``name``, ``table``, ``reason``, ``source``
 - ``steps``: ``step``, ``table`` ('' for a step of the whole run), ``status``, ``message``, ``started_at``,
   ``finished_at``
@@ -54,8 +56,9 @@ from typing import Any
 from migration.errors import TransientError
 from migration.job import Job
 from migration.report.facts import Report, TableFacts, Value
-from migration.report.gather import Connection, gather
+from migration.report.gather import gather
 from migration.report.page import as_html
+from migration.report.rows import Connection
 from migration.report.timeline import timeline
 from migration.report.verdict import Verdict, table_state, verdict
 from migration.report.words import restore_command
@@ -123,6 +126,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "balance": _balance(report),
         "tables": [_table(report, table) for table in report.tables],
         "excluded_tables": report.excluded_tables,
+        "carried": [asdict(made) for made in report.carried],
         "refused": [refused.model_dump() for refused in report.refused],
         "steps": [
             {"step": step.name} | _picked(step, "table status message started_at finished_at") for step in report.steps

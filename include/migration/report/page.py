@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from migration.report.facts import Difference, Report
 from migration.report.timeline import timeline
-from migration.report.verdict import remarks, table_state, verdict
+from migration.report.verdict import remarks, table_state, urgency, verdict
 from migration.report.words import (
     counted,
     difference_kind,
@@ -28,6 +28,14 @@ from migration.report.words import (
 )
 
 
+def _by_kind(report: Report) -> dict[str, list[str]]:
+    """The names of the carried objects."""
+    kinds: dict[str, list[str]] = {}
+    for made in report.carried:
+        kinds.setdefault(made.kind, []).append(f"{made.table}.{made.name}" if made.table else made.name)
+    return kinds
+
+
 def _harmless(fact: object) -> object:
     """Every string that the template prints passes here: escaped for HTML, hidden characters made visible.
 
@@ -35,13 +43,15 @@ def _harmless(fact: object) -> object:
     """
     if not isinstance(fact, str) or isinstance(fact, Markup):
         return fact
+    if fact.isprintable():  # nearly all are; a page of 400 tables takes a third of the time
+        return escape(fact)
     return Markup("").join(
         Markup('<span class="esc">{}</span>').format(piece) if hidden else escape(piece)
         for hidden, piece in pieces(fact)
     )
 
 
-_environment = jinja2.Environment(
+environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
     finalize=_harmless,
@@ -49,16 +59,11 @@ _environment = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters.update(
+environment.filters.update(
     clock=lambda moment: f"{moment.astimezone(UTC):%m-%d %H:%M:%S}", number=lambda n: f"{n:,}",
     counted=counted, duration=duration, rate=rate, seconds=seconds, settings=settings, shown=shown, size=size,
     when=when,
 )  # fmt: skip
-
-
-def rendered(template: str, **facts: object) -> str:
-    """A page of this folder; every value of the data in it is inert."""
-    return _environment.get_template(template).render(**facts)
 
 
 def _marked(row: Difference) -> list[tuple[str, str, str]]:
@@ -72,12 +77,21 @@ def _marked(row: Difference) -> list[tuple[str, str, str]]:
     return [(text[:before], text[before:end], text[end:]) for text, end in zip((first, second), ends, strict=True)]
 
 
-def as_html(report: Report) -> str:
-    """The page; every value of the data in it is inert."""
+environment.globals.update(marked=_marked, difference_kind=difference_kind)
+
+
+def rendered(template: str, *, site: object = None, **facts: object) -> str:
+    """A page of this folder; every value of the data in it is inert. ``site`` has the addresses when it is served."""
+    return environment.get_template(template).render(site=site, **facts)
+
+
+def as_html(report: Report, site: object = None) -> str:
+    """The page of a run: a file that needs nothing else, or with a ``site`` the page that leads to all its rows."""
     loads, decided = report.loads, verdict(report)
     taken = sum(load.seconds for load in loads)
     return rendered(
         "page.html",
+        site=site,
         report=report,
         decided=decided,
         remarks=remarks(report),
@@ -85,8 +99,8 @@ def as_html(report: Report) -> str:
         restore=restore_command(report),
         newline=Markup("\n"),
         state=lambda table: table_state(report, table),
-        difference_kind=difference_kind,
-        marked=_marked,
+        tables=sorted(report.tables, key=lambda table: urgency(report, table)),
+        carried=_by_kind(report),
         label_says_it=decided.status in (decided.label.lower(), "unfinished"),
         source_rows=report.total("source_rows"),
         loaded=report.total("loaded"),

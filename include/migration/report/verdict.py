@@ -28,11 +28,12 @@ class Verdict:
         """The verdict as one loud word or two."""
         if self.success:
             return "SUCCESS"
-        if self.status in ("rolled back", "superseded"):
+        if self.status in ("rolled back", "superseded", PLANLESS):
             return self.status.upper()
         return "NOT FINISHED" if self.status in UNFINISHED else "FAILED"
 
 
+PLANLESS = "no verdict"
 READY = "verified, not cut over"
 UNFINISHED = ("running", "unfinished", READY)
 NAMED = 20
@@ -43,11 +44,14 @@ def verdict(report: Report) -> Verdict:
     """Decide. A report is often made while its own step runs, so the step ``report`` is not looked at."""
     steps = [s for s in report.steps if s.name != "report"]
     wrong = [*_data_faults(report)]
-    faults = [*_step_faults(steps), *wrong, *_progress_faults(report, steps)]
+    faults = [*_plan_faults(report), *_step_faults(steps), *wrong, *_progress_faults(report, steps)]
     proven = not faults
     reasons = (*faults, *_cut_over_faults(report))
-    failed = bool(wrong) or any(s.status == "failed" for s in steps)
-    status = _status(report, steps, failed, proven)
+    status = PLANLESS
+    if has_plan(report):
+        failed = bool(wrong) or any(s.status == "failed" for s in steps)
+        running = any(s.status == "running" for s in steps)
+        status = outcome(report.status, report.mode, failed, report.withheld, proven, running)
     return Verdict(
         success=not reasons,
         proven=proven,
@@ -68,6 +72,15 @@ def table_state(report: Report, table: TableFacts) -> str:
     if verification is not None:
         return "verified" if verification.ok and not verification.differences else "differs"
     return "loaded" if load.indexed_at is None else "indexed"
+
+
+def urgency(report: Report, table: TableFacts) -> int:
+    """The lower, the more a table calls for a person: 0 when something is wrong, 3 when all is well."""
+    state = table_state(report, table)
+    if state == "differs" or state.endswith("failed"):
+        return 0
+    held = table.quarantine_held or table.altered_held or table.differences_held
+    return (2 if held else 3) if state == "verified" else 1
 
 
 def eventless(report: Report, table: TableFacts) -> bool:
@@ -94,7 +107,7 @@ def _remarks(report: Report) -> Iterator[str]:
         for check in table.verified.checks if table.verified and table.verified.ok else ():
             if not check.ok:
                 yield f"Table {table.name}: {check.name}: {check.detail}"
-        if not table.planned:
+        if not table.planned and has_plan(report):
             yield f"Table {table.name} was loaded, but is not in the plan now; the verdict leaves it out."
         if table.plan_changed:
             yield f"Table {table.name} was loaded with another plan than the one that is there now."
@@ -108,6 +121,16 @@ def _remarks(report: Report) -> Iterator[str]:
     for kind, names in kinds.items():
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         yield f"Not carried, as the plan says: {counted(len(names), kind)}: {', '.join(names[:NAMED])}{more}."
+
+
+def has_plan(report: Report) -> bool:
+    """Whether there is a plan to judge by: a plan has a table at least, the stand-in for one that is gone has none."""
+    return any(t.planned for t in report.tables)
+
+
+def _plan_faults(report: Report) -> Iterator[str]:
+    if not has_plan(report):
+        yield "Without its plan nothing says which tables this run should have moved."
 
 
 def _step_faults(steps: list[StepFacts]) -> Iterator[str]:
@@ -194,23 +217,26 @@ def _cut_over_faults(report: Report) -> Iterator[str]:
         yield f"The run was not cut over{later}."
 
 
-def _status(report: Report, steps: list[StepFacts], failed: bool, proven: bool) -> str:
+def outcome(recorded: str, mode: str, failed: bool, withheld: bool, proven: bool, running: bool) -> str:
+    """What a run came to, in words, of which ``recorded`` is the state's."""
     ended = {"cut_over": "cut over", "rolled_back": "rolled back", "superseded": "superseded"}
-    if report.status in ended:
-        return ended[report.status]
+    if recorded in ended:
+        return ended[recorded]
     if failed:
         return "failed"
-    if report.withheld:
+    if withheld:
         return "staging kept"
     if proven:
-        return "rehearsal passed" if report.mode == "rehearsal" else READY
-    return "running" if any(s.status == "running" for s in steps) else "unfinished"
+        return "rehearsal passed" if mode == "rehearsal" else READY
+    return "running" if running else "unfinished"
 
 
 def _summary(report: Report, status: str, success: bool) -> str:
     if status == "rolled back":
         return "The former state is back in place; what this run loaded is not live."
     untouched = "Nothing live was changed"
+    if status == PLANLESS:
+        return f"The run is recorded as {report.status.replace('_', ' ')}; what was recorded of it follows."
     planned = [t for t in report.tables if t.planned]
     if not success and status != READY:
         verified = sum(table_state(report, t) == "verified" for t in planned)
