@@ -100,7 +100,7 @@ class Database:
             **_pool(pool_size),
         )
         for engine in (self._writing, self._reading):
-            _translate(engine)
+            translate_errors(engine)
 
     @contextmanager
     def transaction(self) -> Iterator[Unit]:
@@ -148,7 +148,7 @@ class AsyncDatabase:
             **_pool(pool_size),
         )
         for engine in (self._writing, self._reading):
-            _translate(engine.sync_engine)
+            translate_errors(engine.sync_engine)
 
     async def run(self, work: Callable[[Unit], T], *, reading: bool = False, tries: int = TRIES) -> T:
         """As `Database.run`."""
@@ -187,7 +187,9 @@ def _pool(size: int) -> dict[str, Any]:
     return {"pool_size": size, "max_overflow": 0, "pool_timeout": POOL_SECONDS, "pool_recycle": 1800}
 
 
-def _translate(engine: Engine) -> None:
+def translate_errors(engine: Engine) -> None:
+    """Let the engine raise the errors of `widgettdc.errors`."""
+
     @event.listens_for(engine, "handle_error")
     def _(context: ExceptionContext) -> WidgetTdcError | None:
         return translated(context.original_exception)
