@@ -56,7 +56,8 @@ TASK_DEFAULTS: dict[str, Any] = {
 }
 
 
-def _target(plan: Plan) -> str:
+def target_of(plan: Plan) -> str:
+    """How to connect to the plan's target, in a task as in the API server; TargetError when no connection is defined."""
     from migration.errors import TargetError
 
     for connection_id in (plan.target, ANY_TARGET):
@@ -100,7 +101,7 @@ def job(plan_name: str, *, run_id: str | None = None) -> Job:
     return Job(
         plan=plan,
         run_id=run_id or context["run_id"],
-        target=_target(plan),
+        target=target_of(plan),
         source=_source(plan),
         home=_home(),
         params=params,

@@ -165,7 +165,7 @@ def plan(airflow_database: None) -> Plan:
 
 def test_a_target_that_is_not_defined_is_one_sentence_that_says_how_to_define_it(plan: Plan) -> None:
     with pytest.raises(TargetError) as raised:
-        bridge._target(plan)
+        bridge.target_of(plan)
     assert "The connection many_target" in str(raised.value)
     assert "airflow connections add many_target --conn-uri postgresql://" in str(raised.value)
     assert "migration_target" in str(raised.value)
@@ -173,9 +173,9 @@ def test_a_target_that_is_not_defined_is_one_sentence_that_says_how_to_define_it
 
 def test_the_plans_own_target_goes_before_the_one_for_every_plan(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MIGRATION_TARGET", target_connection("host=every dbname=d"))
-    assert "host=every" in bridge._target(plan)
+    assert "host=every" in bridge.target_of(plan)
     monkeypatch.setenv("AIRFLOW_CONN_MANY_TARGET", target_connection("host=own dbname=d"))
-    assert "host=own" in bridge._target(plan)
+    assert "host=own" in bridge.target_of(plan)
 
 
 def test_a_source_is_a_path_or_a_connection(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
