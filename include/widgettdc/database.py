@@ -44,10 +44,8 @@ POOL_SECONDS = 10
 """How long a caller waits for a pooled connection."""
 
 # GMT is UTC by the one name that PostgreSQL knows without the system's time zone files.
-_SETTINGS = (
-    "-c timezone=GMT -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
-    " -c default_transaction_read_only="
-)
+_WRITING = "-c timezone=GMT -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+_READING = f"{_WRITING} -c default_transaction_read_only=on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +87,13 @@ class Database:
     """
 
     def __init__(self, dsn: str, *, pool_size: int = POOL_SIZE, application_name: str = "widgettdc") -> None:
-        settings = _settings(dsn, application_name)
+        settings = partial(connecting, dsn, application_name)
         self._writing = create_engine(
-            "postgresql+psycopg://", creator=partial(psycopg.connect, **settings("off")), **_pool(pool_size)
+            "postgresql+psycopg://", creator=partial(psycopg.connect, **settings(_WRITING)), **_pool(pool_size)
         )
         self._reading = create_engine(
             "postgresql+psycopg://",
-            creator=partial(psycopg.connect, **settings("on")),
+            creator=partial(psycopg.connect, **settings(_READING)),
             isolation_level="AUTOCOMMIT",
             **_pool(pool_size),
         )
@@ -135,15 +133,15 @@ class AsyncDatabase:
     """The same for asyncio. `work` is an ordinary function: it runs in the event loop and waits without blocking it."""
 
     def __init__(self, dsn: str, *, pool_size: int = POOL_SIZE, application_name: str = "widgettdc") -> None:
-        settings = _settings(dsn, application_name)
+        settings = partial(connecting, dsn, application_name)
         self._writing = create_async_engine(
             "postgresql+psycopg://",
-            async_creator=partial(psycopg.AsyncConnection.connect, **settings("off")),
+            async_creator=partial(psycopg.AsyncConnection.connect, **settings(_WRITING)),
             **_pool(pool_size),
         )
         self._reading = create_async_engine(
             "postgresql+psycopg://",
-            async_creator=partial(psycopg.AsyncConnection.connect, **settings("on")),
+            async_creator=partial(psycopg.AsyncConnection.connect, **settings(_READING)),
             isolation_level="AUTOCOMMIT",
             **_pool(pool_size),
         )
@@ -165,21 +163,22 @@ class AsyncDatabase:
         await self._reading.dispose()
 
 
-def _settings(dsn: str, application_name: str) -> Callable[[str], dict[str, Any]]:
-    """The arguments of psycopg's connect, by whether transactions are read-only ("on" or "off")."""
+def connecting(dsn: str, application_name: str, settings: str) -> dict[str, Any]:
+    """The arguments of psycopg's connect; what the connection string says itself stands above the rest."""
     try:
-        psycopg.conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        raise Unavailable("The connection string cannot be read.") from None  # the error may quote its password
-    return lambda read_only: {
-        "conninfo": dsn,
+        given = psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:  # which may quote a password
+        raise Unavailable(
+            "The connection string cannot be read: it takes libpq's parameters, not those of other clients."
+        ) from None
+    ours = {
         "application_name": application_name,
-        "client_encoding": "UTF8",
         "connect_timeout": 10,
         "keepalives_idle": 30,
         "tcp_user_timeout": 60_000,
-        "options": _SETTINGS + read_only,
     }
+    options = f"{settings} {given.get('options') or ''}"
+    return {**ours, **given, "options": options, "client_encoding": "UTF8"}
 
 
 def _pool(size: int) -> dict[str, Any]:
