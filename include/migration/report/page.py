@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC
 from os.path import commonprefix
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
@@ -60,6 +61,7 @@ environment = jinja2.Environment(
     lstrip_blocks=True,
 )
 environment.filters.update(
+    minute=lambda moment: f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}",
     clock=lambda moment: f"{moment.astimezone(UTC):%m-%d %H:%M:%S}", number=lambda n: f"{n:,}",
     counted=counted, duration=duration, rate=rate, seconds=seconds, settings=settings, shown=shown, size=size,
     when=when,
@@ -80,39 +82,42 @@ def _marked(row: Difference) -> list[tuple[str, str, str]]:
 environment.globals.update(marked=_marked, difference_kind=difference_kind)
 
 
-def rendered(template: str, *, site: object = None, **facts: object) -> str:
-    """A page of this folder; every value of the data in it is inert. ``site`` has the addresses when it is served."""
-    return environment.get_template(template).render(site=site, **facts)
+def rendered(template: str, **facts: object) -> str:
+    """A page of this folder as a file that needs nothing else; every value of the data in it is inert."""
+    return environment.get_template(template).render(site=None, **facts)
 
 
-def as_html(report: Report, site: object = None) -> str:
-    """The page of a run: a file that needs nothing else, or with a ``site`` the page that leads to all its rows."""
+def as_html(report: Report) -> str:
+    """The page of a run as a file that needs nothing else."""
+    return rendered("page.html", **shown_facts(report))
+
+
+def shown_facts(report: Report) -> dict[str, Any]:
+    """What ``page.html`` shows; a ``site`` beside it has the addresses of all rows, when the page is served."""
     loads, decided = report.loads, verdict(report)
     taken = sum(load.seconds for load in loads)
-    return rendered(
-        "page.html",
-        site=site,
-        report=report,
-        decided=decided,
-        remarks=remarks(report),
-        line=timeline(report),
-        restore=restore_command(report),
-        newline=Markup("\n"),
-        state=lambda table: table_state(report, table),
-        tables=sorted(report.tables, key=lambda table: urgency(report, table)),
-        carried=_by_kind(report),
-        label_says_it=decided.status in (decided.label.lower(), "unfinished"),
-        source_rows=report.total("source_rows"),
-        loaded=report.total("loaded"),
-        quarantined=report.total("quarantined"),
-        excluded=report.total("excluded"),
-        altered=report.total("altered"),
-        sent=report.total("bytes"),
-        taken=taken,
-        speed=report.total("bytes") / taken / 1e6 if taken and report.total("bytes") else None,
-        checked=sum(t.verified.seconds for t in report.tables if t.verified),
-        slowest=max((load.seconds for load in loads), default=0.0),
-        slowest_check=max((t.verified.seconds for t in report.tables if t.verified), default=0.0),
-        fastest=max((load.rate or 0.0 for load in loads), default=0.0),
-        failed=[s for s in report.steps if s.status == "failed"],
-    )
+    return {
+        "report": report,
+        "decided": decided,
+        "remarks": remarks(report),
+        "line": timeline(report),
+        "restore": restore_command(report),
+        "newline": Markup("\n"),
+        "state": lambda table: table_state(report, table),
+        "tables": sorted(report.tables, key=lambda table: urgency(report, table)),
+        "carried": _by_kind(report),
+        "label_says_it": decided.status in (decided.label.lower(), "unfinished"),
+        "source_rows": report.total("source_rows"),
+        "loaded": report.total("loaded"),
+        "quarantined": report.total("quarantined"),
+        "excluded": report.total("excluded"),
+        "altered": report.total("altered"),
+        "sent": report.total("bytes"),
+        "taken": taken,
+        "speed": report.total("bytes") / taken / 1e6 if taken and report.total("bytes") else None,
+        "checked": sum(t.verified.seconds for t in report.tables if t.verified),
+        "slowest": max((load.seconds for load in loads), default=0.0),
+        "slowest_check": max((t.verified.seconds for t in report.tables if t.verified), default=0.0),
+        "fastest": max((load.rate or 0.0 for load in loads), default=0.0),
+        "failed": [s for s in report.steps if s.status == "failed"],
+    }
