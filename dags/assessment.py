@@ -6,15 +6,19 @@ from airflow.sdk import DAG, task
 
 import airflow_bridge as bridge
 import airflow_forms as forms
+import airflow_handbook as handbook
+from airflow_notices import Notice
 
 with DAG(
     "assess_sqlite",
     dag_display_name="Assess a SQLite database",
     description="What is in it, what it becomes in PostgreSQL and why; writes the plan of its migration",
-    doc_md=__doc__,
+    doc_md=handbook.ASSESSMENT,
     schedule=None,
     params=forms.assessment(),
-    default_args=bridge.TASK_DEFAULTS,
+    default_args=bridge.TASK_DEFAULTS | {"on_failure_callback": Notice("failed", "")},
     tags=["migration"],
 ):
-    task(task_id="assess")(bridge.assess_source)()
+    task(task_id="assess", **handbook.task("assess"), on_success_callback=Notice("succeeded", ""))(
+        bridge.assess_source
+    )()

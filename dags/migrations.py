@@ -7,12 +7,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup, TriggerRule, literal, task
 
+import airflow_assets as assets
 import airflow_bridge as bridge
 import airflow_forms as forms
+import airflow_handbook as handbook
 import airflow_questions as questions
-from migration.batches import batches
+from airflow_notices import Notice, keep_reason
+from migration.batches import Batch, batches
 from migration.errors import PlanError
 from migration.plan import Plan, plan_files, read_plan
 
@@ -24,33 +28,29 @@ def migration(plan: Plan) -> DAG:
         f"migrate_{name}",
         dag_display_name=f"Migrate {plan.title}",
         description=f"{plan.title}: SQLite → PostgreSQL, every value proved before the cut-over",
-        doc_md=__doc__,
+        doc_md=handbook.migration(plan),
         schedule=None,
         max_active_runs=1,
         params=forms.migration(),
-        default_args=bridge.TASK_DEFAULTS,
+        default_args=bridge.TASK_DEFAULTS | {"on_failure_callback": keep_reason},
         tags=["migration"],
     ) as dag:
 
-        def step(function: str, *tables: Any, task_id: str | None = None, **options: Any) -> Any:
-            return task(task_id=task_id or function, **options)(bridge.run_step)(name, function, *tables)
+        def step(function: str, task_id: str | None = None, **options: Any) -> Any:
+            named = {"task_id": task_id or function, **handbook.task(task_id or function)}
+            return task(**named, **options)(bridge.run_step)(name, function)
 
         create = step("preflight") >> step("backup") >> step("create_schema")
 
         parts = batches(plan)
 
         def each(function: str) -> dict[str, Any]:
-            return {
-                part.task_id: step(
-                    function,
-                    *map(literal, part.tables),  # a table's name is no template
-                    task_id=part.task_id,
-                    task_display_name=part.title,
-                    doc_md=part.doc,
-                    pool=bridge.COPY_POOL,
-                )
-                for part in parts
-            }
+            def run(part: Batch) -> Any:
+                named: Any = {"task_id": part.task_id, "task_display_name": part.title, "doc_md": part.doc}
+                tables: Any = map(literal, part.tables)  # a table's name is no template
+                return task(**named, pool=bridge.COPY_POOL)(bridge.run_step)(name, function, *tables)
+
+            return {part.task_id: run(part) for part in parts}
 
         with TaskGroup("load", tooltip="One COPY per table, in foreign-key order"):
             loads = each("load")
@@ -64,19 +64,27 @@ def migration(plan: Plan) -> DAG:
         with TaskGroup("verify", tooltip="Every value of every row, by code that shares nothing with the loader"):
             verifications = list(each("verify").values())
 
-        decide = task.branch(task_id="decide")(bridge.next_step)(name)
+        decide = task.branch(task_id="decide", **handbook.task("decide"))(bridge.next_step)(name)
         approve = questions.Approval(
             task_id="approve",
+            **handbook.task("approve"),
             plan_name=name,
             subject=literal(f"{plan.title}: cut over to PostgreSQL?"),  # nor is the title, which may be a file's name
             body="{{ ti.xcom_pull(task_ids='decide', key='summary') }}",
-            defaults="Keep staging",
             response_timeout=timedelta(days=7),
         )
-        cut_over = step("cut_over", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+        cut_over = step(
+            "cut_over", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, outlets=[assets.live_tables(name)]
+        )
         keep = step("keep", task_id="keep_staging")
         undo = step("rollback", task_id="roll_back")
-        report = task(task_id="report", trigger_rule=TriggerRule.ALL_DONE)(bridge.write_report)(name)
+        report = task(
+            task_id="report",
+            **handbook.task("report"),
+            trigger_rule=TriggerRule.ALL_DONE,
+            on_success_callback=Notice("succeeded", name),
+            on_failure_callback=Notice("failed", name),
+        )(bridge.write_report)(name)
 
         finish >> verifications >> decide >> [approve, cut_over]
         approve >> [cut_over, keep, undo]
@@ -90,37 +98,58 @@ def replay(plan: Plan) -> DAG:
         f"replay_{plan.name}",
         dag_display_name=f"Replay the quarantine of {plan.title}",
         description=f"{plan.title}: rows set aside cross by the plan as it is now, before the cut-over",
+        doc_md=handbook.replay(plan),
         schedule=None,
         max_active_runs=1,
         params=forms.replay(),
-        default_args=bridge.TASK_DEFAULTS,
+        default_args=bridge.TASK_DEFAULTS | {"on_failure_callback": Notice("failed", plan.name)},
         tags=["migration"],
     ) as dag:
 
-        def step(task_id: str, function: str) -> Any:
-            return task(task_id=task_id)(bridge.run_replay)(plan.name, function)
+        def step(task_id: str, function: str, **options: Any) -> Any:
+            return task(task_id=task_id, **handbook.task(task_id), **options)(bridge.run_replay)(plan.name, function)
 
         (
             step("replay", "replay_quarantine")
             >> step("finish_schema", "finish_schema")
-            >> step("verify", "verify_outdated")
+            >> step("verify", "verify_outdated", on_success_callback=Notice("succeeded", plan.name))
         )
     return dag
 
 
 def rollback(plan: Plan) -> DAG:
-    """The DAG that undoes a run of one plan."""
+    """The DAG that undoes a run of one plan, once somebody has seen what that means."""
     with DAG(
         f"rollback_{plan.name}",
         dag_display_name=f"Roll back {plan.title}",
         description=f"{plan.title}: put back what was live before a cut-over, or drop a run's staging",
+        doc_md=handbook.rollback(plan),
         schedule=None,
         max_active_runs=1,
         params=forms.rollback(),
-        default_args=bridge.TASK_DEFAULTS,
+        default_args=bridge.TASK_DEFAULTS | {"on_failure_callback": Notice("failed", plan.name)},
         tags=["migration"],
     ) as dag:
-        task(task_id="roll_back")(bridge.roll_back)(plan.name)
+        look = task.branch(task_id="look", **handbook.task("look"))(bridge.look)(plan.name)
+        confirm = questions.Confirmation(
+            task_id="confirm",
+            **handbook.task("confirm"),
+            plan_name=plan.name,
+            subject="{{ ti.xcom_pull(task_ids='look', key='question') }}",
+            body="{{ ti.xcom_pull(task_ids='look', key='body') }}",
+            response_timeout=timedelta(days=1),
+        )
+        undo = task(
+            task_id="roll_back",
+            **handbook.task("roll_back"),
+            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+            outlets=[assets.live_tables(plan.name)],
+            on_success_callback=Notice("succeeded", plan.name),
+        )(bridge.roll_back)(plan.name)
+        leave = EmptyOperator(task_id="leave", **handbook.task("leave"))
+
+        look >> [confirm, undo]
+        confirm >> [undo, leave]
     return dag
 
 

@@ -57,7 +57,7 @@ TASK_DEFAULTS: dict[str, Any] = {
 
 
 def target_of(plan: Plan) -> str:
-    """How to connect to the plan's target, in a task as in the API server; TargetError when no connection is defined."""
+    """How to connect to the plan's target, in a task as in the API server; TargetError without a connection."""
     from migration.errors import TargetError
 
     for connection_id in (plan.target, ANY_TARGET):
@@ -143,10 +143,18 @@ def run_step(plan_name: str, function: str, *tables: str) -> dict[str, Any]:
     become the task's XCom."""
     from migration import steps
 
-    if function == "backup":
-        return _back_up(job(plan_name))
+    if function in SPECIAL:
+        return SPECIAL[function](job(plan_name))
     chosen: Callable[..., dict[str, Any]] = getattr(steps, function)
     return steps.for_tables(chosen, job(plan_name), tables) if tables else chosen(job(plan_name))
+
+
+def _preflight(current: Job) -> dict[str, Any]:
+    import airflow_notices as notices
+    from migration import steps
+
+    notices.check()
+    return steps.preflight(current)
 
 
 def _back_up(current: Job) -> dict[str, Any]:
@@ -158,6 +166,23 @@ def _back_up(current: Job) -> dict[str, Any]:
     figures = steps.backup(current)
     store.keep_snapshot(current)
     return figures
+
+
+def _cut_over(current: Job) -> dict[str, Any]:
+    import airflow_assets as assets
+    from migration import steps
+
+    figures = steps.cut_over(current)
+    assets.emit(get_current_context()["outlet_events"], current, "cut_over")
+    return figures
+
+
+SPECIAL: dict[str, Callable[[Job], dict[str, Any]]] = {
+    "preflight": _preflight,
+    "backup": _back_up,
+    "cut_over": _cut_over,
+}
+"""The steps to which Airflow adds something of its own."""
 
 
 def assess_source() -> dict[str, Any]:
@@ -196,28 +221,59 @@ def following(params: Params) -> str:
     return "cut_over" if params.approval == "given" else "approve"
 
 
-def write_report(plan_name: str) -> None:
-    """Print and write the report; fails when the migration is no success, so that the run ends failed."""
+def write_report(plan_name: str) -> dict[str, Any]:
+    """Print and write the report; fails when the migration is no success, so that the run ends failed. Returns the
+    verdict in words."""
     import airflow_store as store
     from migration import steps
 
     current = job(plan_name)
     try:
-        steps.require_success(current)
+        verdict = steps.require_success(current)
+        return {"status": verdict.status, "summary": verdict.summary}
     finally:
         store.keep_report(current)
 
 
+def look(plan_name: str) -> str:
+    """What a rollback of the run that the form names would do, left for the question; the id of the task that
+    follows."""
+    from migration import report, steps
+
+    context = get_current_context()
+    given = context["params"]
+    run_id = given["run_id"] or steps.newest_cut_over(job(plan_name))
+    current = steps.recorded(job(plan_name, run_id=run_id))
+    outlook = steps.outlook(current)
+    shown = {
+        "run_id": run_id,
+        "versions": outlook.versions,
+        "question": report.question(current.plan.title, outlook),
+        "body": report.undoing(outlook),
+    }
+    for key, value in shown.items():
+        context["ti"].xcom_push(key=key, value=value)
+    log.info("\n%s\n%s", shown["question"], shown["body"])
+    return "roll_back" if given["approval"] == "given" else "confirm"
+
+
 def roll_back(plan_name: str) -> dict[str, Any]:
-    """Undo the run that the form names."""
+    """Undo the run that was looked at, with the writes that somebody confirmed."""
+    import airflow_assets as assets
     from migration import steps
 
-    given = get_current_context()["params"]
-    named = job(plan_name, run_id=given["run_id"] or None)
-    run_id = given["run_id"] or steps.newest_cut_over(named)
-    return steps.rollback(
-        steps.recorded(job(plan_name, run_id=run_id)), confirm_lost_writes=given["confirm_lost_writes"]
+    context = get_current_context()
+    given = context["params"]
+    run_id, versions = (context["ti"].xcom_pull(task_ids="look", key=key) for key in ("run_id", "versions"))
+    current = steps.recorded(job(plan_name, run_id=run_id))
+    figures = steps.rollback(
+        current,
+        confirm_lost_writes=given["confirm_lost_writes"],
+        confirmed=versions if given["approval"] == "ask" else None,
     )
+    if "set_aside" in figures:
+        assets.emit(context["outlet_events"], current, "rollback")
+    return figures
 
 
 def run_replay(plan_name: str, function: str) -> dict[str, Any]:

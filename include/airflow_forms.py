@@ -11,34 +11,38 @@ def migration() -> dict[str, Param]:
         "mode": Param(
             "rehearsal",
             title="Rehearsal or real",
-            description="A rehearsal does everything but the cut-over; its staging schema stays until the next run.",
+            description="A rehearsal loads and proves everything and leaves what is live alone. Real: the same, and "
+            "at the end the migrated tables become the live ones.",
             enum=["rehearsal", "cut_over"],
             values_display={"rehearsal": "Rehearsal", "cut_over": "Real: cut over at the end"},
             section="What to do",
         ),
         "approval": Param(
             "ask",
-            title="Approval",
-            description="Before the cut-over, ask a person, or take this form as the approval.",
+            title="Approval of a real run",
+            description="Once everything is proved, wait for a person to decide (Required Actions), or take this form "
+            "as the approval. A rehearsal needs none.",
             enum=["ask", "given"],
-            values_display={"ask": "Ask a person", "given": "Given herewith"},
+            values_display={"ask": "Ask before the cut-over", "given": "Given with this form"},
             section="What to do",
         ),
         "quarantine": Param(
             "stop",
             title="Rows that cannot cross",
-            description="Where the plan says nothing: stop and name them, or set them aside with their bytes.",
+            description="Where the plan decides nothing: fail and name each of them, or go on without them and keep "
+            "them in the quarantine, value by value.",
             enum=["stop", "allow"],
-            values_display={"stop": "Stop the run", "allow": "Allow the quarantine"},
-            section="Policies",
+            values_display={"stop": "Fail and name them", "allow": "Go on, set them aside"},
+            section="What is allowed",
         ),
         "on_live_tables": Param(
             "refuse",
-            title="Live tables that hold rows",
-            description="Refuse to begin, or let the cut-over set them aside in a retired schema.",
+            title="Live tables that hold rows already",
+            description="Refuse to begin, or let the cut-over move them into a schema of their own, from where a "
+            "rollback brings them back.",
             enum=["refuse", "retire"],
-            values_display={"refuse": "Refuse", "retire": "Set them aside at the cut-over"},
-            section="Policies",
+            values_display={"refuse": "Refuse to begin", "retire": "Set them aside at the cut-over"},
+            section="What is allowed",
         ),
         "rows_per_block": Param(
             8192,
@@ -46,7 +50,8 @@ def migration() -> dict[str, Param]:
             minimum=64,
             maximum=65536,
             title="Rows per block",
-            description="At most so many rows are held in memory and sent at a time; wide rows make smaller blocks.",
+            description="At most so many rows are in memory at a time, from 64 to 65,536; wide rows make smaller "
+            "blocks by themselves. Rarely worth a change.",
             section="Tuning",
         ),
     }
@@ -58,14 +63,27 @@ def rollback() -> dict[str, Param]:
         "run_id": Param(
             "",
             type="string",
-            title="Run",
-            description="The run to undo, as the migration's grid names it. Empty: the newest one that was cut over.",
+            title="Migration to undo",
+            description="Its run id, as the grid of the migration's DAG shows it. Empty: the one that was cut over "
+            "last. Of a run that was not cut over the staging is dropped.",
+            section="What to undo",
+        ),
+        "approval": Param(
+            "ask",
+            title="Confirmation",
+            description="Show what would be undone and lost, and wait for a person to confirm it (Required Actions), "
+            "or take this form as the confirmation.",
+            enum=["ask", "given"],
+            values_display={"ask": "Show it, then ask", "given": "Given with this form"},
+            section="Confirmation",
         ),
         "confirm_lost_writes": Param(
             False,
             type="boolean",
-            title="Set aside rows written since the cut-over",
-            description="Without this, a rollback refuses when the live tables were written to since, with numbers.",
+            title="Whatever was written since the cut-over may go out of use",
+            description="Needed where rows were written since and nobody is asked. Whoever is asked confirms the rows "
+            "that the question shows; this allows later ones too. They are kept in the staging schema.",
+            section="Confirmation",
         ),
     }
 
@@ -76,8 +94,10 @@ def replay() -> dict[str, Param]:
         "run_id": Param(
             "",
             type="string",
-            title="Run",
-            description="The run whose quarantine to replay. Empty: the newest one that still has its staging schema.",
+            title="Migration whose quarantine to replay",
+            description="Its run id, as the grid of the migration's DAG shows it. Empty: the newest one that still "
+            "has its staging schema. It must not be cut over yet.",
+            section="What to replay",
         ),
     }
 
@@ -88,20 +108,26 @@ def assessment() -> dict[str, Param]:
         "source": Param(
             type="string",
             minLength=1,
+            pattern="^/",
             title="SQLite file",
             description="The absolute path of the database, as the workers see it. It is only read.",
+            section="What to assess",
         ),
         "name": Param(
             "",
             type="string",
             pattern="^([a-z][a-z0-9_]{0,39})?$",
             title="Name of the plan",
-            description="Lower-case letters, digits and underscores. Empty: the file's name.",
+            description="Lower-case letters, digits and underscores, at most 40, a letter first. Empty: after the "
+            "file's name.",
+            section="The plan that is written",
         ),
         "replace": Param(
             False,
             type="boolean",
             title="Write the plan anew",
-            description="Without this, a plan of that name is left as it is.",
+            description="Without this, a plan that is there by this name is left as it is. With it, decisions taken "
+            "in it are lost.",
+            section="The plan that is written",
         ),
     }

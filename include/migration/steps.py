@@ -79,14 +79,14 @@ def for_tables(function: Callable[[Job, str], dict[str, Any]], job: Job, tables:
     return {"tables": len(done)} | {name: sum(figures[name] for figures in done) for name in sorted(counts)}
 
 
-def approve(job: Job, answer: str, by: str) -> dict[str, Any]:
-    """Record a person's answer to the question whether to cut over; returns it."""
+def approve(job: Job, answer: str, by: str, *, timed_out: bool = False) -> dict[str, Any]:
+    """Record the answer to the question whether to cut over; returns it. ``timed_out``: no person gave it."""
     if answer not in ANSWERS:
         raise MigrationError(f"The answer {answer!r} is none of {', '.join(ANSWERS)}.")
     with step(job, "approve"), connected(job.target, "Recording the approval") as connection:
         now = connection.execute("SELECT clock_timestamp()::text").fetchone()
         assert now is not None
-        approval = {"answer": answer, "by": by, "at": now[0]}
+        approval = {"answer": answer, "by": by, "at": now[0]} | ({"timed_out": True} if timed_out else {})
         state.update(connection, state.runs, {"approval": approval}, run_id=job.run_id)
     return approval
 
@@ -191,9 +191,10 @@ def report(job: Job) -> tuple[str, Verdict]:
     return as_text(found, html=html), verdict
 
 
-def require_success(job: Job) -> None:
-    """Report, and raise MigrationError when the migration is no success."""
+def require_success(job: Job) -> Verdict:
+    """Report; the verdict, or MigrationError when the migration is no success."""
     text, verdict = report(job)
     log.info("\n%s", text)
     if not verdict.success:
         raise MigrationError("The migration is no success: " + "; ".join(verdict.reasons))
+    return verdict

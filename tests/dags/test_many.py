@@ -129,7 +129,7 @@ def test_tables_of_any_name_go_from_a_file_named_by_its_path_into_the_target_for
     assert stage.run("migrate_odd", **REAL)[""] == "success"
     for name in quoted:
         assert stage.query(f"SELECT id FROM public.{name}") == [(7,)]
-    assert stage.run("rollback_odd")[""] == "success"
+    assert stage.run("rollback_odd", approval="given")[""] == "success"
     assert stage.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 

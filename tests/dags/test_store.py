@@ -94,7 +94,7 @@ class TestWholeRuns:
         assert len(homes(tmp_path, "received")) == 3
         restore(stored / "manifest.json", tmp_path / "restored.db")
         assert dump(tmp_path / "restored.db") == dump(stage.source)
-        assert stage.run("rollback_notes")[""] == "success"
+        assert stage.run("rollback_notes", approval="given")[""] == "success"
 
     def test_a_source_written_to_since_is_seen_by_a_worker_that_did_not_take_the_snapshot(
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +146,7 @@ class TestWholeRuns:
     def test_a_rollback_needs_no_store(self, stage: Stage, store: Path) -> None:
         assert stage.run("migrate_notes", **REAL)[""] == "success"
         shutil.rmtree(store)
-        assert stage.run("rollback_notes")[""] == "success"
+        assert stage.run("rollback_notes", approval="given")[""] == "success"
         assert stage.query("SELECT to_regclass('public.note')") == [(None,)]
 
 

@@ -112,7 +112,7 @@ def test_a_load_killed_in_the_middle_of_copy_is_tried_again_and_ends_complete(de
 
 def test_the_rollback_dag_undoes_the_newest_cut_over(deployment: Deployment) -> None:
     before = deployment.query("SELECT run_id FROM migration.runs WHERE status = 'cut_over' ORDER BY cut_over_at DESC")
-    run = deployment.trigger("rollback_widgettdc")
+    run = deployment.trigger("rollback_widgettdc", approval="given")
     ended = deployment.ended(run, "rollback_widgettdc")
     assert ended == "success", deployment.error_of(run, "roll_back", "rollback_widgettdc")
     assert deployment.query(f"SELECT status FROM migration.runs WHERE run_id = '{before[0]}'") == ["rolled_back"]

@@ -266,6 +266,11 @@ class Report:
         return answer == "keep" or (self.status == "kept" and answer != "cut_over")
 
     @property
+    def unanswered(self) -> bool:
+        """Whether nobody answered the question whether to cut over before its time limit."""
+        return bool(self.approval.get("timed_out"))
+
+    @property
     def differences_found(self) -> int:
         """How many differences verification found; only the first of each table are kept."""
         return sum(max(t.differences_held, t.verified.differences if t.verified else 0) for t in self.tables)

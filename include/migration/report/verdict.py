@@ -212,6 +212,11 @@ def _cut_over_faults(report: Report) -> Iterator[str]:
     if report.status == "rolled_back":
         moment = f" at {when(report.rolled_back_at)}" if report.rolled_back_at else ""
         yield f"The run was rolled back{moment}."
+    elif report.unanswered and report.status != "cut_over":
+        yield (
+            "Nobody decided in time whether to cut over, so the staging is kept. Clear the approve task, downstream "
+            "included, to be asked again."
+        )
     elif report.mode == "cut_over" and report.status != "cut_over" and not report.withheld:
         later = "; a later run of the plan has taken its place" if report.status == "superseded" else ""
         yield f"The run was not cut over{later}."
