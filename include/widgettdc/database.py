@@ -12,6 +12,9 @@ asyncio has the same operations, since SQLAlchemy runs synchronous code over its
     await AsyncDatabase("postgresql://…").run(lambda unit: unit.memories.search("org-001", "blåbær"), reading=True)
 """
 
+import asyncio
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +27,6 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
-from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from widgettdc.errors import Busy, OutcomeUnknown, RolledBack, Unavailable, WidgetTdcError, translated
 from widgettdc.repository import (
@@ -118,10 +120,16 @@ class Database:
         After a retryable error all of it is done again, from the beginning and in a new transaction, up to `tries`
         times in all. So it must do nothing outside the database that may not happen twice.
         """
-        for attempt in Retrying(**_policy(tries)):
-            with attempt, self.reading() if reading else self.transaction() as unit:
-                return work(unit)
-        raise AssertionError("a Retrying ends with a result or an error")
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                with self.reading() if reading else self.transaction() as unit:
+                    return work(unit)
+            except WidgetTdcError as error:
+                if not error.retryable or attempt >= tries:
+                    raise
+            time.sleep(_pause(attempt))
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -151,11 +159,17 @@ class AsyncDatabase:
     async def run(self, work: Callable[[Unit], T], *, reading: bool = False, tries: int = TRIES) -> T:
         """As `Database.run`."""
         engine = self._reading if reading else self._writing
-        async for attempt in AsyncRetrying(**_policy(tries)):
-            with attempt, _waiting():
-                async with engine.connect() as connection:
-                    return await connection.run_sync(_done, work)
-        raise AssertionError("a Retrying ends with a result or an error")
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                with _waiting():
+                    async with engine.connect() as connection:
+                        return await connection.run_sync(_done, work)
+            except WidgetTdcError as error:
+                if not error.retryable or attempt >= tries:
+                    raise
+            await asyncio.sleep(_pause(attempt))
 
     async def close(self) -> None:
         """Close the connections that are not in use."""
@@ -221,10 +235,6 @@ def _done(connection: Connection, work: Callable[[Unit], T]) -> T:
         return work(Unit(connection))
 
 
-def _policy(tries: int) -> dict[str, Any]:
-    return {
-        "retry": retry_if_exception(lambda error: isinstance(error, WidgetTdcError) and error.retryable),
-        "stop": stop_after_attempt(tries),
-        "wait": wait_random_exponential(multiplier=0.02, max=1),  # jittered: those who collided come back apart
-        "reraise": True,
-    }
+def _pause(attempt: int) -> float:
+    """Seconds before the next try: growing, and drawn at random, so that those who collided come back apart."""
+    return random.uniform(0, min(1, 0.02 * 2**attempt))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import JSON, Connection, Text, cast, delete, func, insert, select, update
+from sqlalchemy import JSON, Connection, Text, bindparam, cast, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from widgettdc.errors import Changed, Invalid, NotFound
@@ -83,6 +83,7 @@ _COLUMNS = (
     _RELATIONS,
 )
 _MEMORIES = select(*_COLUMNS)
+_BY_ID = _MEMORIES.where(MemoryEntity.id == bindparam("id"))  # made once: making it doubles the work of a get
 _NEWEST_FIRST = (MemoryEntity.created_at, MemoryEntity.id)
 
 
@@ -144,7 +145,7 @@ class MemoryRepository:
 
     def get(self, memory_id: int) -> Memory | None:
         """The memory with this id, or None."""
-        row = self.connection.execute(_MEMORIES.where(MemoryEntity.id == memory_id)).one_or_none()
+        row = self.connection.execute(_BY_ID, {"id": memory_id}).one_or_none()
         return _memory(row) if row else None
 
     def locked(self, memory_id: int) -> Memory:
