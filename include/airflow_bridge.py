@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, ExceptionRetryPolicy, RetryAction, RetryRule, get_current_context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from airflow_telling import Ended, EndedForNow, measured, told
 from migration.plan import plan_path, read_plan
 
 log = logging.getLogger("migration")
@@ -42,8 +43,8 @@ FAULTS_OF_THE_PROGRAM: list[type[BaseException] | str] = [
 ]
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(exception="migration.errors.TransientError", action=RetryAction.RETRY),
-        RetryRule(exception="migration.errors.MigrationError", action=RetryAction.FAIL),
+        RetryRule(exception=[EndedForNow, "migration.errors.TransientError"], action=RetryAction.RETRY),
+        RetryRule(exception=[Ended, "migration.errors.MigrationError"], action=RetryAction.FAIL),
         RetryRule(exception=FAULTS_OF_THE_PROGRAM, action=RetryAction.FAIL),
     ]
 )
@@ -53,6 +54,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": 2,
     "max_retry_delay": timedelta(minutes=2),
+    "show_return_value_in_logs": False,  # the last line is a step's own
 }
 
 
@@ -106,6 +108,7 @@ def job(plan_name: str, *, run_id: str | None = None) -> Job:
         home=_home(),
         params=params,
         fetch=store.fetch,
+        measured=measured(plan.name),
     )
 
 
@@ -133,11 +136,13 @@ def _source(plan: Plan) -> Path:
     return Path(host)
 
 
+@told()
 def check_plan(plan_name: str) -> None:
     """Read the plan; PlanError says what is wrong with it."""
     read_plan(plan_path(plan_name))
 
 
+@told()
 def run_step(plan_name: str, function: str, *tables: str) -> dict[str, Any]:
     """Run a step of the engine by name for the current DAG run, for these tables if it is one of tables; its figures
     become the task's XCom."""
@@ -185,6 +190,7 @@ SPECIAL: dict[str, Callable[[Job], dict[str, Any]]] = {
 """The steps to which Airflow adds something of its own."""
 
 
+@told()
 def assess_source() -> dict[str, Any]:
     """Assess the file that the form names: writes its plan, whose DAGs appear when this folder is next read."""
     import airflow_store as store
@@ -205,6 +211,7 @@ def assess_source() -> dict[str, Any]:
     }
 
 
+@told()
 def next_step(plan_name: str) -> str:
     """After verification: the id of the task that follows. Leaves a summary for the approval's dialog."""
     from migration import steps
@@ -221,6 +228,7 @@ def following(params: Params) -> str:
     return "cut_over" if params.approval == "given" else "approve"
 
 
+@told()
 def write_report(plan_name: str) -> dict[str, Any]:
     """Print and write the report; fails when the migration is no success, so that the run ends failed. Returns the
     verdict in words."""
@@ -235,6 +243,7 @@ def write_report(plan_name: str) -> dict[str, Any]:
         store.keep_report(current)
 
 
+@told()
 def look(plan_name: str) -> str:
     """What a rollback of the run that the form names would do, left for the question; the id of the task that
     follows."""
@@ -257,6 +266,7 @@ def look(plan_name: str) -> str:
     return "roll_back" if given["approval"] == "given" else "confirm"
 
 
+@told()
 def roll_back(plan_name: str) -> dict[str, Any]:
     """Undo the run that was looked at, with the writes that somebody confirmed."""
     import airflow_assets as assets
@@ -276,6 +286,7 @@ def roll_back(plan_name: str) -> dict[str, Any]:
     return figures
 
 
+@told()
 def run_replay(plan_name: str, function: str) -> dict[str, Any]:
     """Run a step of a replay for the run that the form names, or the newest one."""
     from migration import steps

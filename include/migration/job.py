@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -71,6 +71,8 @@ class Job:
     params: Params = Params()
     fetch: Callable[[Job], None] | None = field(default=None, repr=False)
     """Brings the run's snapshot into ``folder`` where workers share no disk; None where they do."""
+    measured: Callable[[str, dict[str, Any]], None] | None = field(default=None, repr=False)
+    """Is given ``load`` or ``verify`` and the figures of each table that went through it, a difference or none."""
 
     @property
     def suffix(self) -> str:
@@ -95,16 +97,14 @@ class Job:
 
 @contextmanager
 def step(job: Job, name: str, table: str = "") -> Iterator[None]:
-    """Record in the state that a step began and how it ended; its duration and outcome go to the log.
+    """Record in the state that a step began and how it ended. What it did, the step logs after this has ended.
 
     The record is written by connections of its own, so a failed step leaves its message although its work is
     rolled back. A step whose process was killed stays ``running`` until it is run again. One whose work is done but
     whose record the target did not take raises TransientError: without the record the cut-over would be refused, and
     every step can be run again.
     """
-    label = f"{name} {table}".strip()
-    started = time.monotonic()
-    with connected(job.target, f"recording the start of {label}") as connection:
+    with connected(job.target, f"recording the start of {name} {table}".strip()) as connection:
         row = {"run_id": job.run_id, "step": name, "table_name": table}
         try:
             state.clear(connection, state.steps, **row)
@@ -122,7 +122,6 @@ def step(job: Job, name: str, table: str = "") -> Iterator[None]:
         _failed(job, row, f"{type(error).__name__}: {error}")
         raise
     _end(job, row, "done", None)
-    log.info("%s: done in %.1f s", label, time.monotonic() - started)
 
 
 def _end(job: Job, row: dict[str, str], status: str, message: str | None) -> None:

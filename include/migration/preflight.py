@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +22,8 @@ from migration.postgres.target import connected, target_metadata
 from migration.sqlite.catalog import read_catalog
 from migration.sqlite.opening import check_integrity, open_snapshot, open_source
 from migration.sqlite.snapshot import Manifest, take
+from migration.telling import detail, throughput
+from migration.words import counted, size, visible
 
 log = logging.getLogger("migration")
 
@@ -34,6 +37,12 @@ def preflight(job: Job) -> dict[str, Any]:
     Reports all problems together. Nothing is written before every check has passed, and then only the
     ``migration`` schema; runs of the same plan that never reached a cut-over are superseded.
     """
+    log.info(
+        "preflight: %s into schema %s by plan %s, as a %s; rows that cannot cross: %s; live tables that hold rows: %s",
+        *(visible(str(job.source)), visible(job.plan.live_schema), job.plan.name),
+        *("rehearsal" if job.params.mode == "rehearsal" else "real migration", job.params.quarantine),
+        job.params.on_live_tables,
+    )
     metadata = target_metadata(job.plan)
     problems: list[MigrationError] = []
     source: dict[str, Any] = {}
@@ -51,12 +60,25 @@ def preflight(job: Job) -> dict[str, Any]:
         problems.append(error)
     if problems:
         raise together(problems)
-    with step(job, "preflight"):
-        log.info(
-            "preflight: %s → PostgreSQL %s, schema %s, by plan %s",
-            *(source["path"], version, job.plan.live_schema, job.plan.name),
-        )
+    with step(job, "preflight"):  # only now is there a place for its record
+        detail("preflight: what was checked", _checked(job, source, version))
+    log.info(
+        "preflight: nothing is in the way: %s of %s can go into PostgreSQL %s by way of %s",
+        *(counted(source["tables"], "table"), size(source["bytes"]), version, job.staging),
+    )
     return source | {"target_version": version, "staging": job.staging}
+
+
+def _checked(job: Job, source: dict[str, Any], version: str) -> list[str]:
+    plan = job.plan
+    columns = sum(len(table.columns) for table in target_metadata(plan).tables.values())
+    return [
+        f"source {source['path']}: {size(source['bytes'])}, sound by SQLite's quick_check",
+        f"plan {plan.name}: {counted(len(plan.tables), 'table')} with {counted(columns, 'column')} and "
+        f"{counted(len(plan.views), 'view')}; the source is as it says, and each column has a cast",
+        f"target: PostgreSQL {version}, UTF-8, writable, with the rights that are needed",
+        f"schema {plan.live_schema}: nothing in it hinders the cut-over",
+    ]
 
 
 def _check_source(job: Job, metadata: sa.MetaData) -> dict[str, Any]:
@@ -172,7 +194,9 @@ def backup(job: Job) -> dict[str, Any]:
 
     Safe to run again: a complete snapshot of this run is checked and kept.
     """
+    began = time.monotonic()
     with step(job, "backup"):
+        log.info("backup: %s", visible(_intended(job)))
         manifest = take(job.source, job.folder)
         with translated("Reading the catalog of the snapshot"):
             snapshot = open_snapshot(job.folder / "snapshot.db")
@@ -183,13 +207,22 @@ def backup(job: Job) -> dict[str, Any]:
         with connected(job.target, "Recording the snapshot") as connection:
             _refuse_another(connection, job, manifest)
             state.update(connection, state.runs, {"snapshot": asdict(manifest)}, run_id=job.run_id)
-        log.info("backup: %s, %.1f MB, sha256 %s", manifest.path, manifest.bytes / 1e6, manifest.sha256)
+    log.info(
+        "backup: %s, %s of %s, sha256 %s: %s",
+        *(throughput(manifest.bytes, time.monotonic() - began), counted(sum(manifest.rows.values()), "row")),
+        *(counted(len(manifest.rows), "table"), manifest.sha256, visible(manifest.path)),
+    )
     return {
         "path": manifest.path,
         "sha256": manifest.sha256,
         "bytes": manifest.bytes,
         "rows": sum(manifest.rows.values()),
     }
+
+
+def _intended(job: Job) -> str:
+    held = f", {size(job.source.stat().st_size)}" if job.source.exists() else ""
+    return f"{job.source}{held}, as of one moment and with its WAL, into {job.folder}, which every later step reads"
 
 
 def _refuse_another(connection: psycopg.Connection[Any], job: Job, manifest: Manifest) -> None:

@@ -20,7 +20,9 @@ from migration.postgres.target import connected, connections_kept
 from migration.preflight import backup, preflight
 from migration.report import Verdict, as_markdown, as_text, gather, produce
 from migration.sqlite.snapshot import check_unchanged, difference, manifest_of, snapshot_path
+from migration.telling import detail
 from migration.verify import verify_table as verify
+from migration.words import counted, visible
 
 __all__ = [
     "approve",
@@ -59,7 +61,8 @@ def for_tables(function: Callable[[Job, str], dict[str, Any]], job: Job, tables:
     """
     if len(tables) == 1:
         return function(job, tables[0])
-    log.info("%s: %d tables: %s", function.__name__.removesuffix("_table"), len(tables), ", ".join(tables))
+    name = function.__name__.removesuffix("_table")
+    log.info("%s: %d tables: %s", name, len(tables), visible(", ".join(tables)))
     done: list[dict[str, Any]] = []
     failed: dict[str, MigrationError] = {}
     with connections_kept():
@@ -67,16 +70,19 @@ def for_tables(function: Callable[[Job, str], dict[str, Any]], job: Job, tables:
             try:
                 done.append(function(job, table))
             except MigrationError as error:
-                log.warning("table %s failed; the others go on", table)
+                log.warning("%s %s failed; the others go on", name, visible(table))
                 failed[table] = error
             except Exception as error:
-                log.exception("table %s", table)
+                log.exception("%s %s", name, visible(table))
                 failed[table] = MigrationError(f"Table {table}: {type(error).__name__}: {error}")
     if failed:
-        log.error("%d of %d tables failed: %s", len(failed), len(tables), ", ".join(failed))
+        log.error("%s: %d of %d tables failed: %s", name, len(failed), len(tables), visible(", ".join(failed)))
         raise together(list(failed.values()))
-    counts = {name for figures in done for name, value in figures.items() if isinstance(value, int)}
-    return {"tables": len(done)} | {name: sum(figures[name] for figures in done) for name in sorted(counts)}
+    counts = sorted({count for figures in done for count, value in figures.items() if isinstance(value, int)})
+    sums = {count: sum(figures[count] for figures in done) for count in counts}
+    told = ", ".join(f"{count.replace('_', ' ')} {number:,}" for count, number in sums.items())
+    log.info("%s: all %d tables done: %s", name, len(done), told)
+    return {"tables": len(done)} | sums
 
 
 def approve(job: Job, answer: str, by: str, *, timed_out: bool = False) -> dict[str, Any]:
@@ -88,11 +94,17 @@ def approve(job: Job, answer: str, by: str, *, timed_out: bool = False) -> dict[
         assert now is not None
         approval = {"answer": answer, "by": by, "at": now[0]} | ({"timed_out": True} if timed_out else {})
         state.update(connection, state.runs, {"approval": approval}, run_id=job.run_id)
+    log.info("approve: %s answered %s", visible(by), answer)
     return approval
 
 
 def cut_over(job: Job) -> dict[str, Any]:
     """Move the verified tables into place, provided that the live source still holds what the snapshot holds."""
+    log.info(
+        "cut_over: %s and %s from %s into %s, what is live there into %s, once the source is found as its snapshot is",
+        *(counted(len(job.plan.tables), "table"), counted(len(job.plan.views), "view")),
+        *(job.staging, visible(job.plan.live_schema), job.retired),
+    )
     with connected(job.target, "Reading the run") as connection:
         run = state.run(connection, job.run_id)
 
@@ -103,13 +115,20 @@ def cut_over(job: Job) -> dict[str, Any]:
         check_unchanged(manifest)
         return difference(job.source, manifest)
 
-    return cutover.cut_over(job, source_unchanged=source_changed)
+    done = cutover.cut_over(job, source_unchanged=source_changed)
+    away = f"{counted(done['retired_tables'], 'table')} that were live into {job.retired}"
+    log.info(
+        "cut_over: %s with %s now live in %s, %s",
+        *(counted(done["tables"], "table"), counted(done["rows"], "row"), visible(done["schema"]), away),
+    )
+    return done
 
 
 def keep(job: Job) -> dict[str, Any]:
     """End without a cut-over; the verified staging stays until the next run of the plan."""
     with step(job, "keep"), connected(job.target, "Keeping the staging") as connection:
         state.update(connection, state.runs, {"status": "kept"}, run_id=job.run_id)
+    log.info("keep: nothing was cut over; %s stays until the next run of plan %s", job.staging, job.plan.name)
     return {"staging": job.staging}
 
 
@@ -121,7 +140,11 @@ def rollback(
     Rows written since the cut-over are refused unless all of them are (``confirm_lost_writes``), or those of an
     :func:`outlook` (``confirmed``, its versions).
     """
-    return cutover.rollback(job, confirm_lost_writes=confirm_lost_writes, confirmed=confirmed)
+    log.info("rollback: undoing run %s of plan %s", visible(job.run_id), job.plan.name)
+    done = cutover.rollback(job, confirm_lost_writes=confirm_lost_writes, confirmed=confirmed)
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in done.items() if value)
+    log.info("rollback: %s", visible(told))
+    return done
 
 
 def recorded(job: Job) -> Job:
@@ -194,7 +217,11 @@ def report(job: Job) -> tuple[str, Verdict]:
 def require_success(job: Job) -> Verdict:
     """Report; the verdict, or MigrationError when the migration is no success."""
     text, verdict = report(job)
-    log.info("\n%s", text)
     if not verdict.success:
+        log.info("\n%s", text)
         raise MigrationError("The migration is no success: " + "; ".join(verdict.reasons))
+    *above, details = text.split("\n\n", 3)  # what was moved, the tables, the verdict
+    log.info("\n%s", "\n\n".join(above))
+    detail("report: the details", details.splitlines())
+    log.info("report: %s: %s", verdict.label, visible(verdict.summary))
     return verdict

@@ -43,7 +43,7 @@ def test_a_failing_table_stops_none_of_the_others_and_its_message_is_the_last_wo
         steps.for_tables(steps.load, job, TABLES)
     assert "table t001_of_many, column amount, key [3], value 'much'" in str(raised.value)
     assert caplog.messages[0] == "load: 3 tables: t000_of_many, t001_of_many, t007_of_many"
-    assert caplog.messages[-1] == "1 of 3 tables failed: t001_of_many"
+    assert caplog.messages[-1] == "load: 1 of 3 tables failed: t001_of_many"
     assert len(staged(job, "t000_of_many")) == 20
     assert len(staged(job, "t007_of_many")) == 25
     assert staged(job, "t001_of_many") == []

@@ -279,9 +279,9 @@ class TestFinish:
     ) -> None:
         real = engine._foreign_keys
 
-        def late(*args: Any) -> list[str]:
+        def late(*args: Any) -> None:
             load(loaded, LINES, [])
-            return real(*args)
+            real(*args)
 
         monkeypatch.setattr(engine, "_foreign_keys", late)
         with pytest.raises(TransientError, match="was loaded again"):

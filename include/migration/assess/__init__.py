@@ -131,7 +131,7 @@ def _read(source: Path, home: Path) -> tuple[Catalog, dict[str, TableProfile], s
             with translated(f"Copying {source} for the assessment"):
                 connection = open_source(source)
                 try:
-                    copy_database(connection, copy)
+                    copy_database(connection, copy, "assess")
                 finally:
                     connection.close()
             return _profiled(source, copy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ class Sent:
 
     rows: int = 0
     bytes: int = 0
+    kept_back: int = 0
+    """Rows that were looked at and will not be sent."""
 
 
 Send = Callable[[list[pa.Array]], None]
@@ -38,7 +39,6 @@ class Copier:
         connection: psycopg.Connection[Any],
         staged: sa.Table,
         reading: Reading,
-        progress: Callable[[Sent], None],
     ) -> None:
         self.connection = connection
         self.casts = reading.casts
@@ -50,7 +50,6 @@ class Copier:
             sql.Identifier(str(staged.schema), staged.name),
             sql.SQL(", ").join(sql.Identifier(f.name) for f in self.schema),
         )
-        self.progress = progress
         self.sent = Sent()
 
     def _encoder(self) -> ArrowToPostgresBinaryEncoder:
@@ -74,7 +73,6 @@ class Copier:
                 def send(arrays: list[pa.Array]) -> None:
                     write(encoder.write_batch(pa.record_batch(arrays, schema=self.schema)))
                     self.sent.rows += len(arrays[0])
-                    self.progress(self.sent)
 
                 write(encoder.write_header())
                 yield send
@@ -84,20 +82,6 @@ class Copier:
                     f"{self.table}: {self.sent.rows - before} rows were sent and PostgreSQL counted "
                     f"{cursor.rowcount}. Nothing was kept."
                 )
-
-
-def every(seconds: float, report: Callable[[Sent, float], None]) -> Callable[[Sent], None]:
-    """Call ``report(sent, seconds since the start)`` at most once in so many seconds."""
-    started = last = time.monotonic()
-
-    def progress(sent: Sent) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= seconds:
-            last = now
-            report(sent, now - started)
-
-    return progress
 
 
 def copy_state(

@@ -26,6 +26,7 @@ from migration.postgres.schema import drop_references
 from migration.postgres.target import connected
 from migration.sqlite.opening import open_snapshot
 from migration.sqlite.snapshot import snapshot_path
+from migration.words import counted, visible
 
 log = logging.getLogger("migration")
 
@@ -42,9 +43,16 @@ def replay_table(job: Job, table: str) -> dict[str, Any]:
         snapshot = open_snapshot(snapshot_path(job))
         try:
             with connection.transaction():
-                return _replay(job, table, snapshot, connection)
+                figures = _replay(job, table, snapshot, connection)
         finally:
             snapshot.close()
+    log.info(
+        "replay %s: %s crossed, %s stay in the quarantine",
+        *(visible(table), counted(figures["replayed"], "row"), f"{figures['quarantined']:,}"),
+    )
+    if job.measured:
+        job.measured("load", figures)
+    return figures
 
 
 def _replay(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.Connection[Any]) -> dict[str, Any]:
@@ -57,6 +65,10 @@ def _replay(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg
         reason = "it is not loaded" if load is None else "its plan was changed in more than its `invalid` policies"
         raise MigrationError(f"Table {table}: {reason}. Clear its load task, downstream included.")
     keys = [row["row_key"] for row in state.rows(connection, state.quarantine, **identity)]
+    log.info(
+        "replay %s: %s of the quarantine through the plan as it is now, into %s",
+        *(visible(table), counted(len(keys), "row"), visible(f"{staged.schema}.{staged.name}")),
+    )
     clear_quarantine(connection, job, table)
     # Rows may come before their parents, as in any load: finish_schema makes the foreign keys again.
     drop_references(connection, str(staged.schema), [staged.name])
@@ -79,7 +91,6 @@ def _replay(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg
     xids = [*load["xids"], state.transaction_id(connection)]
     state.update(connection, state.loads, figures | known | {"xids": xids}, **identity)
     state.update(connection, state.runs, {"approval": None}, run_id=job.run_id)
-    log.info("replay %s: %d of %d quarantined rows crossed, %d stay", table, sent.rows, len(keys), settled.quarantined)
     return {"table": table, "replayed": sent.rows} | figures
 
 
@@ -97,7 +108,7 @@ def _settle(
     orphans = orphan_predicates(snapshot, connection, job, reading.map)
     while True:
         now = replace(reading, orphans=orphans)
-        copier = Copier(connection, staged, now, lambda _: None)
+        copier = Copier(connection, staged, now)
         settled = settle(job, connection, copier, snapshot, now, _NONE_LONG, Leftover(keys=list(keys)))
         if not settled.quarantined or all(key.parent != table for key in reading.map.foreign_keys):
             break

@@ -19,6 +19,7 @@ from migration.load.copy import Copier, copy_state
 from migration.load.rejects import Decision, Problem, decide, raw_bytes, shown
 from migration.plan import Invalid
 from migration.postgres import state
+from migration.words import visible
 
 log = logging.getLogger("migration")
 
@@ -70,6 +71,7 @@ def settle(
     for group in _groups(_rows(snapshot, reading, size, leftover)):
         decided = decide(reading, plan, job.params.invalid, group)
         group.clear()  # its rows may be as large as all the rest
+        copier.sent.kept_back += sum(d.values is None for d in decided)
         refused = [(d.key, p) for d in decided for p in d.under(Invalid.STOP)]
         settled.refusals.update((p.column, p.rule) for _, p in refused)
         _name(settled, reading, refused)
@@ -83,7 +85,7 @@ def settle(
         log.warning(
             "quarantined: %d rows of %s in all, each with its bytes in migration.quarantine",
             settled.quarantined,
-            table,
+            visible(table),
         )
     return settled
 
@@ -119,9 +121,8 @@ def _groups(source: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
 def _name(settled: Settled, reading: Reading, problems: list[tuple[str, Problem]]) -> None:
     for key, p in problems[: NAMED - len(settled.named)]:
         value = shown(p.value, p.storage, reading.encoding)
-        settled.named.append(
-            f"  table {reading.map.source.name}, column {p.column}, key {key}, value {value}: {p.reason}"
-        )
+        named = f"table {reading.map.source.name}, column {p.column}, key {key}, value {value}: {p.reason}"
+        settled.named.append(f"  {visible(named)}")
 
 
 def _keep(
@@ -172,8 +173,9 @@ def _keep(
 
 
 def _refusal(job: Job, table: str, settled: Settled) -> str:
-    counts = "; ".join(f"{name}: {n} by rule {rule}" for (name, rule), n in settled.refusals.most_common())
-    column = next(iter(settled.refusals))[0]
+    refusals = settled.refusals.most_common()
+    counts = "; ".join(f"{visible(name)}: {n} by rule {rule}" for (name, rule), n in refusals)
+    table, column = visible(table), visible(next(iter(settled.refusals))[0])
     lines = "\n".join(settled.named)
     return (
         f"Table {table}: {sum(settled.refusals.values())} values cannot cross ({counts}); nothing of the "

@@ -20,7 +20,7 @@ from migration.job import Job, step
 from migration.load.arrays import Inexact
 from migration.load.blocks import Block, Reading, Size, blocks, key_values, measure
 from migration.load.casts import Cast, cast_for
-from migration.load.copy import Copier, Send, Sent, every
+from migration.load.copy import Copier, Send, Sent
 from migration.load.references import orphan_predicates
 from migration.load.singles import Leftover, Settled, settle
 from migration.mapping import table_map
@@ -31,10 +31,12 @@ from migration.postgres.target import connected, in_schema, lock, target_metadat
 from migration.sqlite.catalog import read_catalog
 from migration.sqlite.opening import open_snapshot
 from migration.sqlite.snapshot import snapshot_path
+from migration.telling import Pace, detail, progress, throughput
+from migration.words import counted, visible
+from migration.words import size as in_words
 
 log = logging.getLogger("migration")
 
-REPORT_SECONDS = 5
 NEIGHBOURS = 8
 """Around a value that does not convert, so many rows are looked at one by one: cheaper than halving on to one."""
 
@@ -50,9 +52,49 @@ def load_table(job: Job, table: str) -> dict[str, Any]:
         try:
             drop_views(connection, job)
             with connection.transaction():
-                return _load(job, table, snapshot, connection)
+                figures = _load(job, table, snapshot, connection)
         finally:
             snapshot.close()
+    _tell(table, figures)
+    if job.measured:
+        job.measured("load", figures)
+    return figures
+
+
+def _tell(table: str, figures: dict[str, Any]) -> None:
+    """The result in one line."""
+    altered = f", {counted(figures['altered'], 'value')} altered" if figures["altered"] else ""
+    log.info(
+        "load %s: %s loaded, %s quarantined, %s excluded of %s%s; %s",
+        *(visible(table), counted(figures["loaded"], "row")),
+        *(f"{figures[n]:,}" for n in ("quarantined", "excluded", "source_rows")),
+        *(altered, throughput(figures["bytes"], figures["seconds"])),
+    )
+
+
+def _announce(job: Job, reading: Reading, staged: sa.Table, size: Size) -> None:
+    """What the load will do, and its casts apart from that."""
+    table = reading.map.source.name
+    plan = job.plan.tables[table]
+    columns = list(zip(reading.map.columns, reading.casts, strict=True))
+    policies = {name: plan.policy(name, job.params.invalid) for (name, _), _ in columns}
+    usual = plan.invalid or job.params.invalid
+    others = [f"{name}: {policy}" for name, policy in policies.items() if policy is not usual]
+    log.info(
+        "load %s: %s, about %s, from the snapshot into %s; policy for values that cannot cross: %s",
+        *(visible(table), counted(size.rows, "row"), in_words(_about(reading, size))),
+        *(visible(f"{staged.schema}.{staged.name}"), visible(", ".join([usual, *others]))),
+    )
+    detail(
+        f"load {table}: {counted(len(columns), 'column')} and their casts",
+        (f"{name} → {target.name}: {cast.target} takes {cast.rule}" for (name, target), cast in columns),
+    )
+
+
+def _about(reading: Reading, size: Size) -> int:
+    """About how many bytes the rows are in COPY's binary form: each field has a length, most numbers eight bytes."""
+    fixed = sum(cast.reads not in (pa.string(), pa.binary()) for cast in reading.casts)
+    return size.bytes + size.rows * (2 + 4 * len(reading.casts) + 8 * fixed)
 
 
 def prepared(
@@ -74,11 +116,12 @@ def _load(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.C
     started = time.monotonic()
     reading, staged = prepared(job, table, snapshot, connection)
     mapped = reading.map
+    size = measure(snapshot, reading)
+    _announce(job, reading, staged, size)
     _empty(connection, job, table, staged)
     orphans = orphan_predicates(snapshot, connection, job, mapped)
     while True:
         reading = replace(reading, orphans=orphans)
-        size = measure(snapshot, reading)
         sent, settled = _move(job, snapshot, connection, staged, reading, size)
         if not settled.quarantined or all(key.parent != table for key in mapped.foreign_keys):
             break
@@ -109,12 +152,6 @@ def _load(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.C
     digests = {"plan_digest": plan.digest, "form_digest": plan.form_digest}
     known = digests | {"load_id": uuid.uuid4(), "xids": [state.transaction_id(connection)]}
     state.put(connection, state.loads, identity | figures | known)
-    megabytes = sent.bytes / 1e6
-    log.info(
-        "load %s: %d of %d rows loaded, %d quarantined, %d values altered, %.1f MB in %.1f s (%.1f MB/s)",
-        *(table, sent.rows, size.rows, settled.quarantined, settled.altered),
-        *(megabytes, seconds, megabytes / seconds),
-    )
     return {"table": table} | figures
 
 
@@ -127,23 +164,12 @@ def _move(
     size: Size,
 ) -> tuple[Sent, Settled]:
     """Fill the empty table; what was sent, and what became of the rows that no block could carry."""
-    table, most = reading.map.source.name, job.params.rows_per_block
-    log.info(
-        "load %s: %d rows, %.1f MB of text and blobs, in blocks of %d rows",
-        *(table, size.rows, size.bytes / 1e6, size.block_rows(most)),
-    )
-
-    def report(sent: Sent, seconds: float) -> None:
-        rate = max(sent.rows, 1) / seconds
-        left = max(size.rows - sent.rows, 0) / rate
-        log.info(
-            "load %s: %d of %d rows, %.1f MB, %.0f rows/s, %.0f s left",
-            *(table, sent.rows, size.rows, sent.bytes / 1e6, rate, left),
-        )
-
-    copier = Copier(connection, staged, reading, every(REPORT_SECONDS, report))
-    leftover = _copy_blocks(job, copier, reading, size)
-    return copier.sent, settle(job, connection, copier, snapshot, reading, size, leftover)
+    copier = Copier(connection, staged, reading)
+    pace, sent = Pace(size.rows), copier.sent
+    label = f"load {visible(reading.map.source.name)}"
+    with progress(label, lambda: pace.told(sent.rows + sent.kept_back, sent.bytes)):
+        leftover = _copy_blocks(job, copier, reading, size)
+        return sent, settle(job, connection, copier, snapshot, reading, size, leftover)
 
 
 def _empty(connection: psycopg.Connection[Any], job: Job, table: str, staged: sa.Table) -> None:

@@ -15,9 +15,12 @@ from migration.errors import MigrationError, TargetError, TransientError
 from migration.job import Job, step
 from migration.plan import Plan
 from migration.postgres import state, views
+from migration.postgres.making import KEYS, Made, announce
 from migration.postgres.shape import Shape, ddl, described, digest, expected, targets
 from migration.postgres.staging import drop_staging, hold, oids
 from migration.postgres.target import connected, path
+from migration.telling import detail, progress
+from migration.words import counted, duration
 
 log = logging.getLogger("migration")
 
@@ -32,6 +35,10 @@ def create_schema(job: Job) -> dict[str, Any]:
     Keys, checks and indexes come after the rows (:func:`finish_schema`). Run again, it starts over: this
     run's tables go, and what is recorded of their rows. Never touches what this run did not create.
     """
+    log.info(
+        "create_schema: %s without keys and indexes into %s",
+        *(counted(len(job.plan.tables), "empty table"), job.staging),
+    )
     with (
         step(job, "create_schema"),
         connected(job.target, "Creating the staging schema", autocommit=True) as connection,
@@ -50,7 +57,8 @@ def create_schema(job: Job) -> dict[str, Any]:
             state.clear(connection, table, run_id=job.run_id)
         for name in ("load", "finish_schema", "verify", "approve"):
             state.clear(connection, state.steps, run_id=job.run_id, step=name)
-    log.info("create_schema: %d tables in %s", len(staged), job.staging)
+    detail(f"create_schema: the tables in {job.staging}", staged)
+    log.info("create_schema: %s created in %s", counted(len(staged), "table"), job.staging)
     return {"schema": job.staging, "tables": len(staged)}
 
 
@@ -126,12 +134,21 @@ def finish_schema(job: Job) -> dict[str, Any]:
             _check_loads(connection, job)
             wanted = expected(connection, job)
             _check_pre_data(wanted, described(connection, job.staging, targets(job.plan)))
-            created, load_ids = _finish_tables(job, run, wanted, _by_size(connection, job))
-            created += _foreign_keys(connection, job, wanted)
-            created += views.make(connection, job)
+            tables = _by_size(connection, job)
+            announce(job, wanted, sum(octets for *_, octets in tables))
+            made = Made(len(tables))
+            with progress("finish_schema", made.told):
+                load_ids = _finish_tables(job, run, wanted, tables, made)
+                _foreign_keys(connection, job, wanted, made)
+                made.created += views.make(connection, job)
             _record(connection, job, load_ids)
-    log.info("finish_schema: %d objects created in %.1f s", len(created), time.monotonic() - started)
-    return {"tables": len(wanted), "created": created}
+    detail("finish_schema: what was made", made.lines)
+    log.info(
+        "finish_schema: %s made on %s in %s",
+        *(counted(len(made.created), "object"), counted(len(wanted), "table")),
+        duration(time.monotonic() - started),
+    )
+    return {"tables": len(wanted), "created": made.created}
 
 
 def _check_loads(connection: psycopg.Connection[Any], job: Job) -> None:
@@ -168,39 +185,31 @@ def _by_size(connection: psycopg.Connection[Any], job: Job) -> list[tuple[str, s
 
 
 def _finish_tables(
-    job: Job, run: dict[str, Any], wanted: dict[str, Shape], tables: list[tuple[str, str, int]]
-) -> tuple[list[str], dict[str, Any]]:
-    """Everything but foreign keys; the names of what was created, and the load that each table held."""
+    job: Job, run: dict[str, Any], wanted: dict[str, Shape], tables: list[tuple[str, str, int]], made: Made
+) -> dict[str, Any]:
+    """Everything but foreign keys; the load that each table held."""
     waiting = deque(tables)
-    created: list[str] = []
     load_ids: dict[str, Any] = {}
 
     def work() -> None:
         with connected(job.target, "Finishing the schema", autocommit=True) as connection:
             while waiting:
                 try:
-                    source, target, size = waiting.popleft()
+                    source, target, _ = waiting.popleft()
                 except IndexError:  # another thread took the last one
                     return
-                began = time.monotonic()
                 try:
-                    names, load_ids[source] = _finish_table(connection, job, run, source, target, wanted[target])
+                    load_ids[source] = _finish_table(connection, job, run, source, target, wanted[target], made)
                 except BaseException:
                     waiting.clear()
                     raise
-                created.extend(names)
-                seconds, made = time.monotonic() - began, ", ".join(names) or "nothing to make"
-                log.info("finish_schema %s: %.1f MB, %.1f s: %s", target, size / 1e6, seconds, made)
+                made.finished.append(target)
 
     threads = THREADS if sum(size for _, _, size in tables) > BIG else 1
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(work) for _ in range(threads)]:
             done.result()
-    return created, load_ids
-
-
-_REFERABLE = ("PRIMARY KEY", "UNIQUE", "CREATE UNIQUE")
-"""How definitions of what a foreign key may need begin."""
+    return load_ids
 
 
 def _finish_table(
@@ -210,7 +219,8 @@ def _finish_table(
     source: str,
     target: str,
     wanted: Shape,
-) -> tuple[list[str], Any]:
+    made: Made,
+) -> Any:
     table = sql.Identifier(job.staging, target)
     with connection.transaction():
         connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table))
@@ -220,28 +230,26 @@ def _finish_table(
             kind: {n: d for n, d in present[kind].items() if wanted[kind].get(n) != d}
             for kind in ("constraints", "indexes")
         }
-        if any(d.startswith(_REFERABLE) for named in wrong.values() for d in named.values()):
+        if any(d.startswith(KEYS) for named in wrong.values() for d in named.values()):
             drop_references(connection, job.staging, [target])
         _drop(connection, job.staging, target, list(wrong["constraints"]), list(wrong["indexes"]))
-        created = []
         with path(connection, job.staging):
             # The primary key first: when several do not hold, its violation explains the others.
             keys = sorted(wanted["constraints"].items(), key=lambda c: not c[1].startswith("PRIMARY"))
             for name, definition in keys:
                 if present["constraints"].get(name) != definition:
-                    _add_constraint(connection, table, target, name, definition)
-                    created.append(name)
+                    with made.making(target, name):
+                        _add_constraint(connection, table, target, name, definition)
             for name, definition in wanted["indexes"].items():
                 if present["indexes"].get(name) != definition:
-                    _make(connection, target, name, definition, definition.encode())
-                    created.append(name)
+                    with made.making(target, name):
+                        _make(connection, target, name, definition, definition.encode())
         _set_sequences(connection, job, run, source, target)
         connection.execute(sql.SQL("ANALYZE {}").format(table))
-    return created, load["load_id"]
+    return load["load_id"]
 
 
-def _foreign_keys(connection: psycopg.Connection[Any], job: Job, wanted: dict[str, Shape]) -> list[str]:
-    created = []
+def _foreign_keys(connection: psycopg.Connection[Any], job: Job, wanted: dict[str, Shape], made: Made) -> None:
     present = described(connection, job.staging, list(wanted))
     with path(connection, job.staging):
         for source in job.plan.tables:
@@ -252,9 +260,8 @@ def _foreign_keys(connection: psycopg.Connection[Any], job: Job, wanted: dict[st
             for name, definition in shape["foreign_keys"].items():
                 if known.get(name) != definition:
                     table, advice = sql.Identifier(job.staging, target), _settling(job.plan, source, name)
-                    _add_constraint(connection, table, target, name, definition, advice)
-                    created.append(name)
-    return created
+                    with made.making(target, name):
+                        _add_constraint(connection, table, target, name, definition, advice)
 
 
 def _settling(plan: Plan, source: str, name: str) -> str:
@@ -289,7 +296,7 @@ def _make(
         with connection.transaction():
             connection.execute(statement)
     except psycopg.errors.ProgramLimitExceeded as error:
-        hash_index = "" if definition.startswith(_REFERABLE) else "declare `method: hash` for it in the plan, or "
+        hash_index = "" if definition.startswith(KEYS) else "declare `method: hash` for it in the plan, or "
         raise TargetError(
             f"Table {target}: {name} cannot be made, because a key is too long ({error.diag.message_primary}): "
             f"{hash_index}take it out of the plan, then clear the table's load task, downstream included."

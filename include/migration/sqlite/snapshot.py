@@ -26,11 +26,12 @@ from migration.job import Job
 from migration.sqlite.catalog import quoted, read_catalog
 from migration.sqlite.opening import check_integrity, open_source
 from migration.sqlite.opening import open_snapshot as open_snapshot
+from migration.telling import progress
 
 log = logging.getLogger("migration")
 
 PAGES_PER_STEP = 4096
-"""Pages copied before the backup reports progress: 16 MiB at SQLite's default page size."""
+"""Pages copied at a time: 16 MiB at SQLite's default page size."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def content_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def copy_database(source: apsw.Connection, path: Path) -> None:
-    """Copy the database as of one moment, by SQLite's online backup.
+def copy_database(source: apsw.Connection, path: Path, label: str) -> None:
+    """Copy the database as of one moment, by SQLite's online backup; ``label`` opens the lines about its progress.
 
     The read transaction pins the moment, so that a busy writer cannot make the backup begin again and again.
     """
@@ -82,22 +83,19 @@ def copy_database(source: apsw.Connection, path: Path) -> None:
     try:
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        reported = time.monotonic()
-        with target.backup("main", source, "main") as backup:
+        with target.backup("main", source, "main") as backup, progress(label, lambda: _copied(backup)):
             while not backup.done:
                 backup.step(PAGES_PER_STEP)
-                if time.monotonic() - reported > 5 and backup.page_count:
-                    reported = time.monotonic()
-                    log.info(
-                        "backup: %d %% of %d pages",
-                        100 - 100 * backup.remaining // backup.page_count,
-                        backup.page_count,
-                    )
         source.execute("COMMIT")
         # A snapshot is read by many at once and written by none: no WAL beside it.
         target.execute("PRAGMA journal_mode = DELETE")
     finally:
         target.close()
+
+
+def _copied(backup: apsw.Backup) -> str:
+    pages, left = backup.page_count, backup.remaining
+    return f"{pages - left:,} of {pages:,} pages copied ({100 * (pages - left) // max(pages, 1)} %)"
 
 
 def take(source: Path, folder: Path) -> Manifest:
@@ -152,11 +150,12 @@ def _take(source: Path, folder: Path) -> Manifest:
     with translated(f"Taking the snapshot of {source}"):
         connection = open_source(source)
         try:
-            copy_database(connection, partial)
+            copy_database(connection, partial, "backup")
         finally:
             connection.close()
-    manifest = _describe(partial, path, source)
-    _sync(partial)
+    with progress("backup", lambda: "copied; now its integrity is checked, its rows counted, its sha256 taken"):
+        manifest = _describe(partial, path, source)
+        _sync(partial)
     partial.chmod(0o440)
     partial.rename(path)
     write_manifest(manifest, folder / "manifest.json")
@@ -253,7 +252,7 @@ def _changes(source: Path, manifest: Manifest, copy: Path) -> list[str] | None:
     with translated(f"Comparing the source {source} with its snapshot"):
         connection = open_source(source)
         try:
-            copy_database(connection, copy)
+            copy_database(connection, copy, "comparing the source with its snapshot")
         finally:
             connection.close()
         if content_digest(copy) == manifest.content_digest:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from migration.telling import Pace, progress
 from migration.verify.found import Found
 from migration.verify.hashing import Digest, digest
 from migration.verify.pairing import Pairing
 from migration.verify.source import Block
 from migration.verify.target import by_index, recast
+from migration.words import counted
 
 log = logging.getLogger("migration")
 
 AHEAD = 3
 """Blocks that the source may be ahead of the target, so that neither waits for the other at every block."""
-REPORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,18 @@ def compare(pairing: Pairing, label: str, expected: int, held: int, found: Found
     ``expected`` rows of the source are to be compared, ``held`` rows are in the target. The digests of the two sides
     are equal exactly when no row differs.
     """
-    before = found.total
-    with by_index(pairing.target.connection):
-        done = _by_digest(pairing, label, expected)
+    before, done, pace = found.total, _Pass(), Pace(expected)
+
+    def how_far() -> str:
+        found_so_far = f", {counted(found.total, 'difference')}" if found.total else ""
+        return pace.told(done.rows, done.bytes) + found_so_far
+
+    with by_index(pairing.target.connection), progress(label, how_far):
+        _by_digest(pairing, done)
         if done.unequal:
             log.info(
                 "%s: %d of %d blocks are not proved by their digests, comparing their rows one by one",
-                label,
-                len(done.unequal),
-                len(done.mine),
+                *(label, len(done.unequal), len(done.mine)),
             )
         pairing.settle(done.unequal, done.seen, held, found)
     source_digest = target_digest = _chained(done.mine)
@@ -68,9 +71,7 @@ def compare(pairing: Pairing, label: str, expected: int, held: int, found: Found
     return Compared(done.rows, done.bytes, source_digest, target_digest)
 
 
-def _by_digest(pairing: Pairing, label: str, expected: int) -> _Pass:
-    done = _Pass()
-    started = reported = time.monotonic()
+def _by_digest(pairing: Pairing, done: _Pass) -> None:
     for block, one, other in _digests(pairing):
         done.rows, done.bytes, done.seen = (
             done.rows + block.rows,
@@ -81,18 +82,6 @@ def _by_digest(pairing: Pairing, label: str, expected: int) -> _Pass:
         done.theirs.append(other.hash)
         if not (one.clear and one == other):
             done.unequal.append(block)
-        if (now := time.monotonic()) - reported >= REPORT_SECONDS:
-            reported, rate = now, done.rows / max(now - started, 1e-6)
-            log.info(
-                "%s: %d of %d rows, %.1f MB, %.0f rows/s, %.0f s left",
-                label,
-                done.rows,
-                expected,
-                done.bytes / 1e6,
-                rate,
-                max(expected - done.rows, 0) / rate,
-            )
-    return done
 
 
 def _digests(pairing: Pairing) -> Iterator[tuple[Block, Digest, Digest]]:

@@ -20,6 +20,7 @@ from migration.postgres.staging import hold
 from migration.postgres.target import connected, lock, target_metadata, waived
 from migration.sqlite.catalog import read_catalog
 from migration.sqlite.snapshot import open_snapshot, snapshot_path
+from migration.telling import detail, throughput
 from migration.verify import checks
 from migration.verify.checks import Check, Staged
 from migration.verify.codecs import Column, codec_for
@@ -31,6 +32,7 @@ from migration.verify.pairing import pairing_for
 from migration.verify.rows import Expectation
 from migration.verify.source import Source
 from migration.verify.target import Facts, Target, facts, print_alike
+from migration.words import counted, visible
 
 log = logging.getLogger("migration")
 
@@ -54,9 +56,29 @@ def verify_table(job: Job, table: str) -> dict[str, Any]:
                 figures, failure = _verify(job, table, snapshot, connection, started)
         finally:
             snapshot.close()
+        if job.measured:
+            job.measured("verify", figures)
         if failure is not None:
             raise VerificationFailed(failure)
-        return figures
+    log.info(
+        "verify %s: %s, %s, no difference, %s passed; %s",
+        *(visible(table), counted(figures["rows"], "row"), counted(figures["values"], "value")),
+        *(counted(figures["checks"], "check"), throughput(figures["bytes"], figures["seconds"])),
+    )
+    return figures
+
+
+def _announce(table: str, schema: str, source_rows: int, columns: Sequence[Column]) -> None:
+    """What the verification will do, and as what each column is compared apart from that."""
+    log.info(
+        "verify %s: %s of %s, the snapshot's values against those in %s: blocks by digest, and where a block differs "
+        "its rows one by one",
+        *(visible(table), counted(source_rows, "row"), counted(len(columns), "column"), visible(schema)),
+    )
+    detail(
+        f"verify {table}: as what its columns are compared",
+        (f"{column.source} with {column.target}: as {column.codec.type}" for column in columns),
+    )
 
 
 def _verify(
@@ -83,8 +105,8 @@ def _verify(
     held, untouched = checks.untouched(staged, load)
 
     target = Target(connection, staged.schema, staged.target, columns, staged.facts.primary_key)
-    log.info("verify %s: %d rows of %d columns", table, source_rows, len(columns))
-    compared = compare(pairing_for(expectation, target), f"verify {table}", source_rows, held, found)
+    _announce(table, staged.schema, source_rows, columns)
+    compared = compare(pairing_for(expectation, target), f"verify {visible(table)}", source_rows, held, found)
 
     results = [
         *checks.balance(load, source_rows, held, absent),
@@ -104,17 +126,8 @@ def _verify(
     failure = _failure(job, table, found, results)
     values = held * len(columns)
     _record(connection, job, load, found, compared, results, rows=held, values=values, seconds=seconds)
-    rate = compared.bytes / 1e6 / seconds
-    log.info(
-        "verify %s: %d rows, %d values, %d differences, %.1f s (%.1f MB/s)",
-        table,
-        held,
-        values,
-        found.total,
-        seconds,
-        rate,
-    )
-    return {"table": table, "rows": held, "values": values, "seconds": seconds, "mb_per_s": rate}, failure
+    figures = {"rows": held, "values": values, "bytes": compared.bytes, "differences": found.total}
+    return {"table": table} | figures | {"checks": len(results), "seconds": seconds}, failure
 
 
 def _load(connection: psycopg.Connection[Any], job: Job, table: str) -> dict[str, Any]:
@@ -234,11 +247,12 @@ def _failure(job: Job, table: str, found: Found, results: Sequence[Check]) -> st
     failed = [r for r in results if not r.ok]
     if not found.total and not failed:
         return None
+    table = visible(table)
     lines = [
         f"Table {table}: the target does not hold what the snapshot holds: {found.total} differences, "
         f"{len(failed)} failed checks."
     ]
-    lines += [f"  table {table}, {difference}" for difference in found.kept[:NAMED]]
+    lines += [f"  table {table}, {visible(str(difference))}" for difference in found.kept[:NAMED]]
     if found.total > NAMED:
         lines.append(
             f"  … {min(found.total, len(found.kept))} of {found.total} are in migration.differences (run {job.run_id})"
