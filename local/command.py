@@ -220,7 +220,8 @@ def log_lines(airflow: Airflow, where: str, instance: dict[str, Any]) -> list[st
     log = airflow.api.get(path, map_index=instance["map_index"], full_content="true")
     lines = []
     for entry in log["content"]:
-        if not entry.get("logger", "task").startswith(("task", "airflow.")):
+        marker = entry["event"].startswith(("::group::", "::endgroup::"))
+        if not marker and not entry.get("logger", "task").startswith(("task", "airflow.")):
             lines += entry["event"].splitlines()
         for error in entry.get("error_detail") or []:
             lines += f"{error['exc_type']}: {error['exc_value']}".splitlines()

@@ -102,10 +102,6 @@ def _cut_over(connection: psycopg.Connection[Any], job: Job) -> dict[str, Any]:
     _refuse_if(views.faults(connection, job, run, schema))
     drop_schema(connection, job.staging)
     _record(connection, job, staged, made, placed.ids(former))
-    log.info(
-        "cut_over: %d tables and %d views into %s, %d and %d into %s",
-        *(len(staged), len(made), schema, len(former_tables), len(former_views), job.retired),
-    )
     return state.run(connection, job.run_id)
 
 
@@ -208,7 +204,6 @@ def _undo(
     if former or former_views:
         drop_schema(connection, run["retired"])
     _end(connection, run, "rolled_back")
-    log.info("rollback: %d tables restored, %d set aside in %s", len(former), len(after), run["staging"])
     return {
         "status": "rolled_back",
         "restored": len(former),

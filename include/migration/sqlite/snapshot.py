@@ -80,22 +80,23 @@ def copy_database(source: apsw.Connection, path: Path, label: str) -> None:
     The read transaction pins the moment, so that a busy writer cannot make the backup begin again and again.
     """
     target = apsw.Connection(str(path))
+    left, pages = 0, 0
+
+    def how_far() -> str:
+        return f"{pages - left:,} of {pages:,} pages copied ({100 * (pages - left) // max(pages, 1)} %)"
+
     try:
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        with target.backup("main", source, "main") as backup, progress(label, lambda: _copied(backup)):
+        with target.backup("main", source, "main") as backup, progress(label, how_far):
             while not backup.done:
                 backup.step(PAGES_PER_STEP)
+                left, pages = backup.remaining, backup.page_count
         source.execute("COMMIT")
         # A snapshot is read by many at once and written by none: no WAL beside it.
         target.execute("PRAGMA journal_mode = DELETE")
     finally:
         target.close()
-
-
-def _copied(backup: apsw.Backup) -> str:
-    pages, left = backup.page_count, backup.remaining
-    return f"{pages - left:,} of {pages:,} pages copied ({100 * (pages - left) // max(pages, 1)} %)"
 
 
 def take(source: Path, folder: Path) -> Manifest:
