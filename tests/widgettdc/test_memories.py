@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from tests.widgettdc.conftest import statements
 from widgettdc.database import Database, Unit
-from widgettdc.errors import Changed, Invalid, NotFound
+from widgettdc.errors import BadReference, Changed, Invalid, NotFound
 from widgettdc.repository import MAX_LIMIT, Json, Memory, Page, Source
 
 ORG = "org-001"
@@ -246,6 +247,33 @@ def test_what_is_locked_shows_what_was_committed_while_it_waited(database: Datab
         unit.memories.relate(memory_id, memory_id, "self")
     thread.join()
     assert (seen[0].text, len(seen[0].relations)) == ("y", 1)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda unit: unit.memories.delete_many([2, 1]),
+        lambda unit: unit.memories.relate(2, 1, "causes"),
+    ],
+)
+def test_rows_are_locked_in_the_order_of_their_ids_whatever_their_order_on_disk(
+    database: Database, act: Callable[[Unit], object]
+) -> None:
+    ingest(database, "one", "two")
+    database.run(lambda unit: unit.memories.update(1, text="moved behind two"))
+    with database.transaction() as unit:
+        unit.memories.delete(1)
+        thread = threading.Thread(target=_tolerating_a_missing_row, args=[database, act])
+        thread.start()
+        wait_for_lock(unit)
+        with database.transaction() as other:
+            other.connection.execute(text("SELECT 1 FROM memory_entities WHERE id = 2 FOR UPDATE NOWAIT"))
+    thread.join()
+
+
+def _tolerating_a_missing_row(database: Database, act: Callable[[Unit], object]) -> None:
+    with suppress(BadReference):
+        database.run(act)
 
 
 def wait_for_lock(unit: Unit) -> None:
