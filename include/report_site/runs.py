@@ -28,6 +28,8 @@ class Run:
     mode: str
     outcome: str
     """In the words of the verdict, by what the steps recorded. The report itself looks at more."""
+    failed: bool
+    """Whether a step failed or a table differs."""
     hue: str
     tables: int
     """How many tables the plan has now; 0 without a plan."""
@@ -114,6 +116,7 @@ def _run(row: dict[str, Any], plan: Plan) -> Run:
         run_id=row["run_id"],
         mode=row["mode"],
         outcome=came_to,
+        failed=failed,
         hue="good" if good else "plain" if fine and not failed else "bad" if failed else "warn",
         tables=len(plan.tables),
         verified=len(row["verified"]),

@@ -198,8 +198,8 @@ def test_the_list_says_who_approved_what_and_what_airflow_says(ada: TestClient, 
     put_run(target, "by_form", status="cut_over")
     put_dag_run("migrate_shop", "by_form")
     text = " ".join(shown(ada, "", plan="shop").text.split())
-    assert "cut over by Ada" in text
-    assert "with the form by grace" in text
+    assert "cut over, by Ada" in text
+    assert "approved with the form by grace" in text
     assert shown(ada, "", plan="shop").links("../dags/migrate_shop/runs/by_form")
 
 

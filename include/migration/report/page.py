@@ -61,7 +61,6 @@ environment = jinja2.Environment(
     lstrip_blocks=True,
 )
 environment.filters.update(
-    minute=lambda moment: f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}",
     clock=lambda moment: f"{moment.astimezone(UTC):%m-%d %H:%M:%S}", number=lambda n: f"{n:,}",
     counted=counted, duration=duration, rate=rate, seconds=seconds, settings=settings, shown=shown, size=size,
     when=when,

@@ -109,18 +109,22 @@ def _remarks(report: Report) -> Iterator[str]:
                 yield f"Table {table.name}: {check.name}: {check.detail}"
         if not table.planned and has_plan(report):
             yield f"Table {table.name} was loaded, but is not in the plan now; the verdict leaves it out."
-        if table.plan_changed:
-            yield f"Table {table.name} was loaded with another plan than the one that is there now."
         if table.excluded_columns:
             yield f"Table {table.name}: columns left behind by name: {', '.join(table.excluded_columns)}."
+    if changed := [t.name for t in report.tables if t.plan_changed]:
+        yield f"Loaded with another plan than the one that is there now: {_listed(changed)}."
     if report.excluded_tables:
         yield f"Tables left behind by name: {', '.join(report.excluded_tables)}."
     kinds: dict[str, list[str]] = {}
     for refused in report.refused:
         kinds.setdefault(refused.kind, []).append(".".join(filter(None, (refused.table, refused.name))))
     for kind, names in kinds.items():
-        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        yield f"Not carried, as the plan says: {counted(len(names), kind)}: {', '.join(names[:NAMED])}{more}."
+        yield f"Not carried, as the plan says: {counted(len(names), kind)}: {_listed(names)}."
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def has_plan(report: Report) -> bool:
@@ -159,9 +163,8 @@ def _progress_faults(report: Report, steps: list[StepFacts]) -> Iterator[str]:
         if (missing := _missing(table)) and (table.load or table.name not in said):
             behind.setdefault(missing, []).append(table.name)
     for missing, names in behind.items():
-        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         tables = "Table" if len(names) == 1 else f"{len(names):,} tables"
-        yield f"{tables} {missing}: {', '.join(names[:NAMED])}{more}."
+        yield f"{tables} {missing}: {_listed(names)}."
 
 
 def _missing(table: TableFacts) -> str | None:
