@@ -70,7 +70,7 @@ def migration(plan: Plan) -> DAG:
             **handbook.task("approve"),
             plan_name=name,
             subject=literal(f"{plan.title}: cut over to PostgreSQL?"),  # nor is the title, which may be a file's name
-            body="{{ ti.xcom_pull(task_ids='decide', key='summary') }}",
+            body="{{ ti.xcom_pull(task_ids='decide', key='summary') }}\n" + handbook.ANSWERS,
             response_timeout=timedelta(days=7),
         )
         cut_over = step(

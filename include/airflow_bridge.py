@@ -248,21 +248,19 @@ def look(plan_name: str) -> str:
     """What a rollback of the run that the form names would do, left for the question; the id of the task that
     follows."""
     from migration import report, steps
+    from migration.words import visible
 
     context = get_current_context()
     given = context["params"]
     run_id = given["run_id"] or steps.newest_cut_over(job(plan_name))
     current = steps.recorded(job(plan_name, run_id=run_id))
     outlook = steps.outlook(current)
-    shown = {
-        "run_id": run_id,
-        "versions": outlook.versions,
-        "question": report.question(current.plan.title, outlook),
-        "body": report.undoing(outlook),
-    }
-    for key, value in shown.items():
+    question, body = report.question(current.plan.title, outlook), report.undoing(outlook)
+    left = {"run_id": run_id, "versions": dict(outlook.versions), "question": question, "body": body}
+    for key, value in left.items():
         context["ti"].xcom_push(key=key, value=value)
-    log.info("\n%s\n%s", shown["question"], shown["body"])
+    for line in (question, *map(str, outlook.writes)):
+        log.info("look: %s", visible(line))
     return "roll_back" if given["approval"] == "given" else "confirm"
 
 

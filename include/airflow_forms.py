@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+OPTIONAL_TEXT = ["null", "string"]
+"""Of a field that may stay empty: the form does not let a plain string be sent empty, whatever its default."""
+
 
 def migration() -> dict[str, Param]:
     """The form of a migration."""
@@ -61,8 +64,8 @@ def rollback() -> dict[str, Param]:
     """The form of a rollback."""
     return {
         "run_id": Param(
-            "",
-            type="string",
+            None,
+            type=OPTIONAL_TEXT,
             title="Migration to undo",
             description="Its run id, as the grid of the migration's DAG shows it. Empty: the one that was cut over "
             "last. Of a run that was not cut over the staging is dropped.",
@@ -92,8 +95,8 @@ def replay() -> dict[str, Param]:
     """The form of a replay."""
     return {
         "run_id": Param(
-            "",
-            type="string",
+            None,
+            type=OPTIONAL_TEXT,
             title="Migration whose quarantine to replay",
             description="Its run id, as the grid of the migration's DAG shows it. Empty: the newest one that still "
             "has its staging schema. It must not be cut over yet.",
@@ -114,8 +117,8 @@ def assessment() -> dict[str, Param]:
             section="What to assess",
         ),
         "name": Param(
-            "",
-            type="string",
+            None,
+            type=OPTIONAL_TEXT,
             pattern="^([a-z][a-z0-9_]{0,39})?$",
             title="Name of the plan",
             description="Lower-case letters, digits and underscores, at most 40, a letter first. Empty: after the "

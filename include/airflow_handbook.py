@@ -60,6 +60,10 @@ TASKS = {
     "verify": "Compares every value of the tables that were loaded again.",
     "assess": "Reads a copy of one moment of the file, and writes its plan and a report for people.",
 }
+ANSWERS = """*Cut over*: the migrated tables become live, and what is live now is set aside. *Keep staging*: nothing
+becomes live, and the verified tables stay until the next run. *Roll back*: the verified tables are dropped.
+"""
+"""What each answer to the approval does, below the question."""
 QUIET = ("decide", "approve", "keep_staging", "report", "confirm", "leave")
 """Tasks whose text says itself what to do."""
 
@@ -75,7 +79,7 @@ def migration(plan: Plan) -> str:
     return f"""Moves SQLite → PostgreSQL by the plan `{plan.name}` and proves every value. Nothing that is live is
 touched before **Cut over**.
 
-| task | |
+| task | what it does |
 |---|---|
 | Preflight, Backup, Create schema | what fits and what does not; the snapshot; the tables in a staging schema |
 | load | a COPY for each table, parents first |

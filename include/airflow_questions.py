@@ -14,6 +14,7 @@ from airflow.sdk.execution_time.hitl import HITLUser
 
 import airflow_bridge as bridge
 from airflow_notices import Notice
+from airflow_telling import told
 
 APPROVERS = "migration_approvers"
 
@@ -35,7 +36,8 @@ class Question(HITLBranchOperator):
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Continue with the answer, once it is recorded."""
         if "error" not in event:
-            self.answered(self.options_mapping[event["chosen_options"][0]], event)
+            with told():
+                self.answered(self.options_mapping[event["chosen_options"][0]], event)
         return super().execute_complete(context, event)
 
     def answered(self, task: str, event: dict[str, Any]) -> None:

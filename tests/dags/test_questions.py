@@ -126,7 +126,7 @@ class TestTheRollback:
         assert live(stage) == []
         (question,) = asked
         assert question["subject"].startswith(
-            "Notes: roll back, and lose what was written since the cut-over? 1 row inserted or changed"
+            "Notes: roll back, and set aside what was written since the cut-over? 1 row inserted or changed"
         )
         assert "| note | 2 | 1 | 0 | – |" in question["body"]
         kept = stage.query("SELECT staging FROM migration.runs")[0][0]

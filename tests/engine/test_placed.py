@@ -37,7 +37,7 @@ def test_the_question_names_the_writes_and_the_table_shows_them(live: Job) -> No
     query(live.target, INSERT)
     query(live.target, f'DELETE FROM {QUOTED_LINES} WHERE "100%"')
     seen = outlook(live)
-    asked = "Shop: roll back, and lose what was written since the cut-over? 3 rows inserted or changed, 2 of the"
+    asked = "Shop: roll back, and set aside what was written since the cut-over? 3 rows inserted or changed, 2 of the"
     assert question("Shop", seen).startswith(asked)
     text = undoing(seen)
     assert "| customers | 3 | 3 | 1 | 2 |" in text

@@ -112,7 +112,7 @@ def test_of_many_tables_the_empty_ones_share_a_line(target: Connection) -> None:
 def test_the_approval_is_told_the_balance_and_what_the_cut_over_will_retire(target: Connection) -> None:
     put_whole_run(target, status="running", cut_over_at=None, live_before={"notes": {"rows": 1234}})
     text = report.as_markdown(gathered(target))
-    assert text.startswith("**NOT FINISHED** (verified, not cut over): 1,500 values in 300 rows of 3 tables")
+    assert text.startswith("**READY TO CUT OVER** (verified, not cut over): 1,500 values in 300 rows of 3 tables")
     assert "**Balance:** 300 source rows = 300 loaded + 0 quarantined + 0 excluded" in text
     assert r"what is live now (1 table, 1,234 rows) into schema retired\_shop\_1" in text
     assert "| orders | 100 | 100 | 0 | 0 | 500 | verified |" in text

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import psutil
 import pytest
@@ -117,3 +118,40 @@ def test_the_rollback_dag_undoes_the_newest_cut_over(deployment: Deployment) -> 
     assert ended == "success", deployment.error_of(run, "roll_back", "rollback_widgettdc")
     assert deployment.query(f"SELECT status FROM migration.runs WHERE run_id = '{before[0]}'") == ["rolled_back"]
     assert deployment.query("SELECT count(*) FROM public.raw_documents") == ["1200"]
+
+
+def test_a_dag_that_follows_the_cut_over_runs_after_it_and_after_no_rehearsal(deployment: Deployment) -> None:
+    (deployment.root / "dags/follows.py").write_text(
+        "from airflow.sdk import DAG, Asset, task\n"
+        'with DAG("follows", schedule=[Asset("migration://widgettdc/cut_over")]):\n'
+        '    task(task_id="hear")(lambda: None)()\n'
+    )
+
+    def followed() -> list[dict[str, Any]]:
+        return list(deployment.api.pages("/dags/follows/dagRuns", "dag_runs"))
+
+    deployment.until(lambda: list(deployment.api.pages("/dags", "dags", dag_id_pattern="follows")) or None)
+    deployment.new_source()
+    assert deployment.ended(deployment.trigger()) == "success"
+    assert followed() == []
+    run = deployment.trigger(**REAL)
+    assert deployment.ended(run) == "success"
+    deployment.until(lambda: followed() or None)
+    (event,) = deployment.api.get("/assets/events", source_run_id=run, name_pattern="migration://")["asset_events"]
+    assert event["extra"] == {"plan": "widgettdc", "run_id": run}
+    assert "notice: Migrate WidgetTDC: cut over" in deployment.error_of(run, "report")
+
+
+def test_a_rollback_asks_and_undoes_what_was_shown_once_it_is_confirmed(deployment: Deployment) -> None:
+    deployment.query(
+        "INSERT INTO public.memory_tags (entity_id, tag) SELECT min(id), 'new' FROM public.memory_entities"
+    )
+    run = deployment.trigger("rollback_widgettdc")
+    path = f"/dags/rollback_widgettdc/dagRuns/{run}/taskInstances/confirm"
+    deployment.until(lambda: deployment.api.get(path)["state"] == "awaiting_input" or None)
+    asked = deployment.api.get(f"{path}/-1/hitlDetails")
+    assert "1 row inserted or changed" in asked["subject"]
+    time.sleep(3)  # an answer in the moment in which the task parks is lost in Airflow 3.3
+    deployment.api.patch(f"{path}/-1/hitlDetails", {"chosen_options": ["Roll back"], "params_input": {}})
+    assert deployment.ended(run, "rollback_widgettdc") == "success"
+    assert "notice: Roll back WidgetTDC: rolled back" in deployment.error_of(run, "roll_back", "rollback_widgettdc")

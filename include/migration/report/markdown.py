@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from migration.report.facts import Report
-from migration.report.verdict import eventless, remarks, table_state, verdict
+from migration.report.verdict import READY, eventless, remarks, table_state, verdict
 from migration.report.words import balance, counted, visible
 
 TABLES = 40
@@ -23,7 +23,8 @@ def _paragraphs(report: Report) -> Iterator[str]:
     decided = verdict(report)
     # That it is not cut over yet is no news to the person who is asked whether to.
     reasons = () if decided.proven else decided.reasons
-    yield f"**{decided.label}** ({plain(decided.status)}): {plain(decided.summary)}"
+    label = "READY TO CUT OVER" if decided.status == READY else decided.label
+    yield f"**{label}** ({plain(decided.status)}): {plain(decided.summary)}"
     yield f"**Balance:** {balance(report)}"
     for sentences in (reasons, remarks(report)):
         more = [f"and {len(sentences) - SENTENCES:,} more"] if len(sentences) > SENTENCES else []

@@ -17,7 +17,7 @@ def question(title: str, outlook: Outlook) -> str:
         return visible(f"{title}: roll back? Nothing was written since the cut-over.")
     added, gone = _sums(outlook)
     return visible(
-        f"{title}: roll back, and lose what was written since the cut-over? {counted(added, 'row')} inserted or "
+        f"{title}: roll back, and set aside what was written since the cut-over? {counted(added, 'row')} inserted or "
         f"changed, {gone:,} of the migrated rows changed or deleted."
     )
 
@@ -56,7 +56,7 @@ def _paragraphs(outlook: Outlook) -> Iterator[str]:
 
 
 def _tables(outlook: Outlook) -> Iterator[str]:
-    yield "| table | migrated rows | new or changed since | of the migrated gone or changed | rows that come back |"
+    yield "| table | migrated rows | new or changed since | migrated ones gone or changed | rows that come back |"
     yield "|---|--:|--:|--:|--:|"
     written = {writes.table: writes for writes in outlook.writes}
     ranked = sorted(outlook.placed, key=lambda name: name not in written)
