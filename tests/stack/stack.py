@@ -57,6 +57,14 @@ class Stack:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
         return done.stdout
 
+    def shell(self, lines: str) -> str:
+        """The lines as a person at the terminal of the checkout runs them; the first that fails fails the test."""
+        environment = os.environ | self.ports | {"COMPOSE_PROJECT_NAME": self.project}
+        command = ["sh", "-euxc", lines]
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+        return done.stdout
+
     def up(self, *options: str) -> float:
         """``docker compose up --build --wait``; how many seconds it took."""
         began = time.monotonic()
@@ -94,6 +102,19 @@ class Stack:
         wrapped = f"SELECT coalesce(json_agg(q), '[]') FROM ({statement}) q"
         command = ("exec", "-T", "postgres", "psql", "-X", "-At", "-d", database, "-c", wrapped)
         return [tuple(row.values()) for row in json.loads(self.compose(*command))]
+
+    def everything(self, database: str) -> list[str]:
+        """What the database holds outside of the catalogs: each row as COPY writes it, after its table's name; each
+        sequence and its value; and what pg_dump says of the schema, owners and rights included."""
+        own = "schemaname NOT IN ('pg_catalog', 'information_schema')"
+        tables = self.query(f"SELECT format('%I.%I', schemaname, tablename) AS t FROM pg_tables WHERE {own}", database)
+        copies = [f"COPY (SELECT '{name}', t.* FROM {name} t) TO STDOUT" for (name,) in tables]
+        copies.append("COPY (SELECT 'sequence', schemaname, sequencename, last_value FROM pg_sequences) TO STDOUT")
+        options = [part for copy in copies for part in ("-c", copy)]
+        rows = self.compose("exec", "-T", "postgres", "psql", "-Xqv", "ON_ERROR_STOP=1", "-d", database, *options)
+        schema = self.compose("exec", "-T", "postgres", "pg_dump", "--schema-only", database)
+        # pg_dump writes \restrict with a random word each time.
+        return sorted(rows.split("\n")) + [line for line in schema.split("\n") if "restrict " not in line]
 
     def sample(self, path: str, *options: str) -> None:
         self.compose("run", "--rm", "sample", path, *options)
