@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from local.api import ApiError
 from tests.deployment import Deployment
 
 pytestmark = pytest.mark.slow
@@ -155,3 +156,15 @@ def test_a_rollback_asks_and_undoes_what_was_shown_once_it_is_confirmed(deployme
     deployment.api.patch(f"{path}/-1/hitlDetails", {"chosen_options": ["Roll back"], "params_input": {}})
     assert deployment.ended(run, "rollback_widgettdc") == "success"
     assert "notice: Roll back WidgetTDC: rolled back" in deployment.error_of(run, "roll_back", "rollback_widgettdc")
+
+
+def test_who_is_not_named_as_an_approver_cannot_answer(deployment: Deployment) -> None:
+    deployment.api.post("/variables", {"key": "migration_approvers", "value": "bo"})
+    run = deployment.trigger(mode="cut_over", approval="ask", on_live_tables="retire")
+    path = f"/dags/migrate_widgettdc/dagRuns/{run}/taskInstances/approve"
+    deployment.until(lambda: deployment.api.get(path)["state"] == "awaiting_input" or None)
+    with pytest.raises(ApiError) as refused:
+        deployment.api.patch(f"{path}/-1/hitlDetails", {"chosen_options": ["Cut over"], "params_input": {}})
+    assert refused.value.status == 403
+    assert deployment.tasks(run)["approve"]["state"] == "awaiting_input"
+    deployment.api.patch(f"/dags/migrate_widgettdc/dagRuns/{run}", {"state": "failed"})
