@@ -76,7 +76,8 @@ class Pace:
         so_far += f", {octets / 1e6 / passed:,.1f} MB/s"
         if done < KNOWN * self.total:
             return so_far
-        return f"{so_far}, about {duration(passed * (self.total - done) / done)} left"
+        left = passed * (self.total - done) / done
+        return f"{so_far}, about {duration(left) if left >= 60 else f'{left:.0f} s'} left"
 
 
 def throughput(octets: int, seconds: float) -> str:

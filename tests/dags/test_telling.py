@@ -177,5 +177,5 @@ def test_a_run_sends_the_figures_of_each_table_and_a_failed_load_ends_with_what_
     assert "Traceback" not in "".join([*capfd.readouterr(), caplog.text])
     refusal, verdict = [r.getMessage() for r in caplog.records if (r.name, r.levelname) == ("migration", "ERROR")]
     assert "column strength, key [1], value 0.666" in refusal
-    assert "then clear this task" in refusal.splitlines()[-1]
+    assert "then clear this task:\n  tables: memory_relations: columns: strength: `invalid:`" in refusal
     assert verdict.startswith("The migration is no success: The load of memory_relations failed.")

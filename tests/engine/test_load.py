@@ -208,7 +208,7 @@ def test_a_row_with_a_stopping_value_is_refused_and_only_that_value_is_named(tmp
     job = shop(tmp_path, target_dsn, [(1, b"\1", 0.666, "toolong")], columns)
     with pytest.raises(RejectedRows) as refused:
         load_table(job, "t")
-    assert "1 values cannot cross (name: 1 by rule inexact)" in str(refused.value)
+    assert "1 value cannot cross (name: 1 by rule inexact)" in str(refused.value)
     assert "column amount" not in str(refused.value)
     assert "column note" not in str(refused.value)
 
@@ -241,7 +241,10 @@ def test_a_refusal_names_table_column_key_value_and_what_to_do(tmp_path: Path, t
     assert 'column note, key [8], value "evil\\n\\x1b[31m\'": varchar(5) takes valid UTF-8 text' in message
     assert "column note, key [9], value '\\\\xff': " in message
     assert "column amount, key [10], value x'01': " in message
-    assert "Declare in include/plans/shop.yaml what becomes of them (tables: t: columns: " in message
+    assert (
+        "Declare in include/plans/shop.yaml what becomes of them, then clear this task:\n  tables: t: columns: "
+        in message
+    )
     assert "then clear this task" in message
     assert "start a new run, which takes a fresh backup" in message
     assert ask(job, "SELECT status, message FROM migration.steps WHERE step = 'load'") == [("failed", message)]
@@ -250,7 +253,7 @@ def test_a_refusal_names_table_column_key_value_and_what_to_do(tmp_path: Path, t
 
 def test_a_refusal_of_many_rows_names_twenty_and_counts_all(tmp_path: Path, target_dsn: str) -> None:
     job = shop(tmp_path, target_dsn, [(n, "x", 0.005, None) for n in range(1500)])
-    with pytest.raises(RejectedRows, match="1500 values cannot cross") as refused:
+    with pytest.raises(RejectedRows, match="1,500 values cannot cross") as refused:
         load_table(job, "t")
     assert str(refused.value).count("column amount, key") == 20
     assert len(str(refused.value)) < 5000

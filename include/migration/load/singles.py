@@ -19,7 +19,7 @@ from migration.load.copy import Copier, copy_state
 from migration.load.rejects import Decision, Problem, decide, raw_bytes, shown
 from migration.plan import Invalid
 from migration.postgres import state
-from migration.words import visible
+from migration.words import counted, visible
 
 log = logging.getLogger("migration")
 
@@ -178,10 +178,11 @@ def _refusal(job: Job, table: str, settled: Settled) -> str:
     table, column = visible(table), visible(next(iter(settled.refusals))[0])
     lines = "\n".join(settled.named)
     return (
-        f"Table {table}: {sum(settled.refusals.values())} values cannot cross ({counts}); nothing of the "
+        f"Table {table}: {counted(sum(settled.refusals.values()), 'value')} cannot cross ({counts}); nothing of the "
         f"table was loaded.\n{lines}\n"
-        f"Declare in include/plans/{job.plan.name}.yaml what becomes of them (tables: {table}: columns: "
-        f"{column}: `invalid:` quarantine, null, round, strip, text or bytes, or another `cast:`), then clear "
-        "this task. Loads read the snapshot: to mend the source itself, correct it and start a new run, which "
-        "takes a fresh backup."
+        f"Declare in include/plans/{job.plan.name}.yaml what becomes of them, then clear this task:\n"
+        f"  tables: {table}: columns: {column}: `invalid:` quarantine, null, round, strip, text or bytes, or another "
+        "`cast:`\n"
+        "Loads read the snapshot: to mend the source itself, correct it and start a new run, which takes a fresh "
+        "backup."
     )
