@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, task
 
-import airflow_bridge as bridge
-import airflow_forms as forms
-import airflow_handbook as handbook
-from airflow_notices import Notice
+from glue import bridge, forms, handbook
+from glue.notices import Notice
 
 with DAG(
     "assess_sqlite",

@@ -10,12 +10,8 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup, TriggerRule, literal, task
 
-import airflow_assets as assets
-import airflow_bridge as bridge
-import airflow_forms as forms
-import airflow_handbook as handbook
-import airflow_questions as questions
-from airflow_notices import Notice, keep_reason
+from glue import assets, bridge, forms, handbook, questions
+from glue.notices import Notice, keep_reason
 from migration.batches import Batch, batches
 from migration.errors import PlanError
 from migration.plan import Plan, plan_files, read_plan

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-import airflow_bridge as bridge
+from glue import bridge
 from migration.errors import MigrationError, PlanError, masked
 from migration.plan import Plan, plan_path, read_plan
 

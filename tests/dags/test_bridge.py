@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import airflow_bridge as bridge
+from glue import bridge
 from migration.job import Params
 
 

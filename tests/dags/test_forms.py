@@ -10,8 +10,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import ParamValidationError
 
-import airflow_forms as forms
-import airflow_handbook as handbook
+from glue import forms, handbook
 
 ROOT = Path(__file__).parents[2]
 FORMS = [forms.migration(), forms.replay(), forms.rollback(), forms.assessment()]

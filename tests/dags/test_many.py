@@ -11,8 +11,7 @@ import yaml
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-import airflow_bridge as bridge
-import airflow_questions as questions
+from glue import bridge, questions
 from migration import plan as plans
 from migration.errors import SourceError, TargetError
 from migration.plan import Plan

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import BaseNotifier
 
-import airflow_notices as notices
+from glue import notices
 from tests.dags.answers import answered
 from tests.dags.stage import REAL, Stage
 from tests.dags.test_questions import ASK, stage

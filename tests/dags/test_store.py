@@ -18,8 +18,8 @@ import yaml
 from airflow.dag_processing.dagbag import DagBag
 from fsspec.implementations.local import LocalFileSystem
 
-import airflow_bridge as bridge
-import airflow_store
+from glue import bridge
+from glue import store as snapshots
 from migration import plan as plans
 from migration import steps
 from migration.errors import MigrationError, SourceError, TransientError
@@ -153,9 +153,7 @@ class TestWholeRuns:
 @pytest.fixture
 def one(plan: None, source: Path, store: Path, tmp_path: Path, target_dsn: str) -> Job:
     """The job of a run on the worker one, past its preflight."""
-    job = Job(
-        read_plan(plan_path("notes")), "manual__1", target_dsn, source, tmp_path / "one", fetch=airflow_store.fetch
-    )
+    job = Job(read_plan(plan_path("notes")), "manual__1", target_dsn, source, tmp_path / "one", fetch=snapshots.fetch)
     steps.preflight(job)
     return job
 
@@ -232,18 +230,18 @@ class TestFetching:
         def both() -> int:
             other = os.fork()
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(airflow_store, "BLOCK", 4096)
-                read = airflow_store._Store._read
+                patch.setattr(snapshots, "BLOCK", 4096)
+                read = snapshots._Store._read
 
-                def counted(self: airflow_store._Store, name: str) -> Iterator[bytes]:
+                def counted(self: snapshots._Store, name: str) -> Iterator[bytes]:
                     with log.open("a") as file:
                         file.write(f"{name}\n")
                     for block in read(self, name):
                         signal.sigtimedwait([], 0.02)
                         yield block
 
-                patch.setattr(airflow_store._Store, "_read", counted)
-                airflow_store.fetch(two)
+                patch.setattr(snapshots._Store, "_read", counted)
+                snapshots.fetch(two)
             if not other:
                 os._exit(0)
             return os.waitstatus_to_exitcode(os.waitpid(other, 0)[1])
@@ -260,7 +258,7 @@ class TestFetching:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             with pytest.raises(TransientError, match="cannot be written to .*two.*Free or grant space there"):
-                airflow_store.fetch(two)
+                snapshots.fetch(two)
             return 7
 
         assert in_a_process(attempt) == 7
@@ -279,22 +277,22 @@ class TestFetching:
     @pytest.mark.parametrize("status", ["superseded", "cut_over", "rolled_back"])
     def test_copies_of_ended_runs_go_when_the_next_is_fetched(self, status: str, one: Job, stored: Path) -> None:
         two = on("two", one)
-        airflow_store.fetch(two)
+        snapshots.fetch(two)
         later = replace(one, run_id="manual__2", home=one.home.with_name("three"))
         steps.preflight(later)
         bridge._back_up(later)
         with connection_to(one) as connection:
             state.update(connection, state.runs, {"status": status}, run_id=one.run_id)
-        airflow_store.fetch(on("two", later))
+        snapshots.fetch(on("two", later))
         assert copies.received(two.home) == [on("two", later).folder]
         assert not two.folder.exists()
-        airflow_store.fetch(on("one", later))
+        snapshots.fetch(on("one", later))
         assert (one.folder / "snapshot.db").exists()  # it was taken there
 
     @pytest.mark.parametrize("why", ["it goes on", "the store has it no more"])
     def test_a_copy_that_may_be_needed_stays(self, why: str, one: Job, stored: Path) -> None:
         two = on("two", one)
-        airflow_store.fetch(two)
+        snapshots.fetch(two)
         later = replace(one, run_id="manual__2", home=one.home.with_name("three"))
         steps.preflight(later)
         bridge._back_up(later)
@@ -303,7 +301,7 @@ class TestFetching:
             state.update(connection, state.runs, {"status": status}, run_id=one.run_id)
         if status == "cut_over":
             shutil.rmtree(stored.parent)
-        airflow_store.fetch(on("two", later))
+        snapshots.fetch(on("two", later))
         assert set(copies.received(two.home)) == {two.folder, on("two", later).folder}
 
 
@@ -334,7 +332,7 @@ class TestStoring:
         assert left.name.endswith(".part")
         two, three = on("two", one), on("three", one)
         with pytest.raises(SourceError, match="The snapshot store has no "):
-            airflow_store.fetch(two)
+            snapshots.fetch(two)
         database(one.source, "DELETE FROM note WHERE id = 1")
         assert bridge._back_up(two)["rows"] == 499
         assert sorted(p.name for p in left.parent.iterdir()) == ["manifest.json", "snapshot.db"]
@@ -351,7 +349,7 @@ class TestStoring:
         database(one.source, "DELETE FROM note WHERE id = 1")
         bridge._back_up(two)
         with pytest.raises(TransientError, match="has got another snapshot of .* Clear this task, which then takes"):
-            airflow_store.keep_snapshot(one)
+            snapshots.keep_snapshot(one)
         assert bridge._back_up(one)["rows"] == 499
 
     def test_a_store_that_keeps_less_than_it_was_given_gets_no_manifest(
@@ -387,12 +385,12 @@ class TestStoring:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             with pytest.raises(TransientError, match="did not take .*snapshot.db .*File too large"):
-                airflow_store.keep_snapshot(one)
+                snapshots.keep_snapshot(one)
             return 7
 
         assert in_a_process(attempt) == 7
         assert list((store / one.folder.name).iterdir()) == []
-        airflow_store.keep_snapshot(one)
+        snapshots.keep_snapshot(one)
 
     def test_a_store_that_is_not_mounted_does_not_become_a_folder_of_the_worker(self, one: Job, store: Path) -> None:
         store.rmdir()

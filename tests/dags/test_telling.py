@@ -15,8 +15,8 @@ from airflow.sdk import RetryAction
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
-import airflow_bridge as bridge
-from airflow_telling import Ended, EndedForNow, measured, told
+from glue import bridge
+from glue.telling import Ended, EndedForNow, measured, told
 from migration import telling
 from migration.errors import MigrationError, RejectedRows, TransientError
 from tests.dags.stage import REAL, Stage, target_connection

@@ -12,9 +12,9 @@ from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Variable
 from airflow.sdk.execution_time.hitl import HITLUser
 
-import airflow_bridge as bridge
-from airflow_notices import Notice
-from airflow_telling import told
+from glue import bridge
+from glue.notices import Notice
+from glue.telling import told
 
 APPROVERS = "migration_approvers"
 

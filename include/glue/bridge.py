@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, ExceptionRetryPolicy, RetryAction, RetryRule, get_current_context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from airflow_telling import Ended, EndedForNow, measured, told
+from glue.telling import Ended, EndedForNow, measured, told
 from migration.plan import plan_path, read_plan
 
 log = logging.getLogger("migration")
@@ -93,7 +93,7 @@ def _dsn(connection_id: str) -> str | None:
 
 def job(plan_name: str, *, run_id: str | None = None) -> Job:
     """The job of the running task; ``run_id`` names another run, as a rollback does."""
-    import airflow_store as store
+    from glue import store
     from migration.job import Job, Params
 
     context = get_current_context()
@@ -155,7 +155,7 @@ def run_step(plan_name: str, function: str, *tables: str) -> dict[str, Any]:
 
 
 def _preflight(current: Job) -> dict[str, Any]:
-    import airflow_notices as notices
+    from glue import notices
     from migration import steps
 
     notices.check()
@@ -164,7 +164,7 @@ def _preflight(current: Job) -> dict[str, Any]:
 
 def _back_up(current: Job) -> dict[str, Any]:
     """The step backup, with the snapshot then in the store if there is one."""
-    import airflow_store as store
+    from glue import store
     from migration import steps
 
     store.fetch_earlier(current)
@@ -174,7 +174,7 @@ def _back_up(current: Job) -> dict[str, Any]:
 
 
 def _cut_over(current: Job) -> dict[str, Any]:
-    import airflow_assets as assets
+    from glue import assets
     from migration import steps
 
     figures = steps.cut_over(current)
@@ -193,7 +193,7 @@ SPECIAL: dict[str, Callable[[Job], dict[str, Any]]] = {
 @told()
 def assess_source() -> dict[str, Any]:
     """Assess the file that the form names: writes its plan, whose DAGs appear when this folder is next read."""
-    import airflow_store as store
+    from glue import store
     from migration.assess import assess
 
     given = get_current_context()["params"]
@@ -232,7 +232,7 @@ def following(params: Params) -> str:
 def write_report(plan_name: str) -> dict[str, Any]:
     """Print and write the report; fails when the migration is no success, so that the run ends failed. Returns the
     verdict in words."""
-    import airflow_store as store
+    from glue import store
     from migration import steps
 
     current = job(plan_name)
@@ -267,7 +267,7 @@ def look(plan_name: str) -> str:
 @told()
 def roll_back(plan_name: str) -> dict[str, Any]:
     """Undo the run that was looked at, with the writes that somebody confirmed."""
-    import airflow_assets as assets
+    from glue import assets
     from migration import steps
 
     context = get_current_context()
