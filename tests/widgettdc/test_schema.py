@@ -200,6 +200,7 @@ def test_two_upgrades_at_one_time_are_refused(connection: Connection, target_dsn
     with pytest.raises(Busy, match="Another process is changing the schema"):
         upgrade(target_dsn)
     connection.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (commands._LOCK,))
+    connection.rollback()  # an open transaction would keep indexes from being made
     upgrade(target_dsn)
 
 
