@@ -48,7 +48,7 @@ def migration(plan: Plan) -> DAG:
 
             return {part.task_id: run(part) for part in parts}
 
-        with TaskGroup("load", tooltip="One COPY per table, in foreign-key order"):
+        with TaskGroup("load", group_display_name="Load", tooltip="One COPY per table, in foreign-key order"):
             loads = each("load")
             for part in parts:
                 before = [loads[other] for other in part.after] or [create]
@@ -57,7 +57,11 @@ def migration(plan: Plan) -> DAG:
         finish = step("finish_schema")
         list(loads.values()) >> finish
 
-        with TaskGroup("verify", tooltip="Every value of every row, by code that shares nothing with the loader"):
+        with TaskGroup(
+            "verify",
+            group_display_name="Verify",
+            tooltip="Every value of every row, by code that shares nothing with the loader",
+        ):
             verifications = list(each("verify").values())
 
         decide = task.branch(task_id="decide", **handbook.task("decide"))(bridge.next_step)(name)
