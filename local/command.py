@@ -1,4 +1,4 @@
-"""./run and ./test, once the virtual environment is there."""
+"""./run, ./test and ./bench, once the virtual environment is there."""
 
 import contextlib
 import os
@@ -34,6 +34,9 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main(tool: str, argv: list[str]) -> int:
     if tool == "test":
         return test(argv)
+    if tool == "bench":
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *argv])
     options = arguments.parse(argv)
     return {"assess": assess, "psql": psql, "stop": stop, "migrate": migrate}[options.command](options)
 

@@ -113,13 +113,20 @@ class Cluster:
 
     `home` belongs to the caller: password and port in files of mode 0600, and the log. `data` below it
     belongs to the server's user. With `durable` off the server is fast, forgets on a crash, and dies with
-    this process.
+    this process; `settings` take the place of those that make it so.
     """
 
-    def __init__(self, home: Path, durable: bool = True, account: Account | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        durable: bool = True,
+        account: Account | None = None,
+        settings: dict[str, str] = THROWAWAY_SETTINGS,
+    ) -> None:
         self.home = home
         self.durable = durable
         self.account = account
+        self.settings = SETTINGS if durable else SETTINGS | settings
         self.data = home / "data"
         self.log = home / "server.log"
         self._password = home / "password"
@@ -229,8 +236,7 @@ class Cluster:
         ports = PORTS if self.durable else THROWAWAY_PORTS
         if not (self._port.exists() and becomes_free(self.port)):
             write_private(self._port, str(next(port for port in ports if is_free(port))))
-        settings = SETTINGS | ({} if self.durable else THROWAWAY_SETTINGS) | {"port": str(self.port)}
-        options = [f"--{name}={value}" for name, value in settings.items()]
+        options = [f"--{name}={value}" for name, value in (self.settings | {"port": str(self.port)}).items()]
         self._child = self._popen("postgres", "-D", str(self.data), *options)
 
     def _answers(self) -> bool:
@@ -327,13 +333,13 @@ def local_cluster() -> Cluster:
 
 
 @contextmanager
-def throwaway_cluster() -> Iterator[Cluster]:
+def throwaway_cluster(settings: dict[str, str] = THROWAWAY_SETTINGS) -> Iterator[Cluster]:
     """A server for tests, in a temporary folder, gone afterwards."""
     account = choose_account()
     places = [Path(place) for place in (tempfile.gettempdir(), "/tmp", "/var/tmp")]
     place = next(place for place in places if account is None or can_reach(account, place))
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=place))
-    cluster = Cluster(folder, durable=False, account=account)
+    cluster = Cluster(folder, durable=False, account=account, settings=settings)
     try:
         cluster.start()
         yield cluster
