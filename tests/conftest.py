@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import psycopg
 import pytest
@@ -11,6 +12,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local.postgres import throwaway_cluster
+
+collect_ignore = [] if find_spec("playwright") else ["browser"]
 
 ROLE = "migrator"  # owns its databases and is no superuser, as a migration's role should be
 
