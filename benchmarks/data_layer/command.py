@@ -17,13 +17,14 @@ from benchmarks.data_layer.choosing import Chooser
 from benchmarks.data_layer.clients import Clients, clients
 from benchmarks.data_layer.concurrent import CLIENTS, measure_together
 from benchmarks.data_layer.load import measure_load
-from benchmarks.data_layer.operations import BY_ID, ON_TEXT, READS, WRITES, Operation
+from benchmarks.data_layer.operations import BY_ID, INDEXED_READS, INDEXED_WRITES, READS, WRITES, Operation
 from benchmarks.data_layer.page import page, plots
 from benchmarks.data_layer.places import Places, filled
 from benchmarks.data_layer.results import OfSize, Results
 from benchmarks.data_layer.sides import (
     BASELINE,
     DRIVER,
+    INDEXED,
     POSTGRES,
     POSTGRES_RELAXED,
     ROUND_TRIP,
@@ -41,8 +42,6 @@ PAGE = ROOT / "docs" / "benchmarks-data-layer.md"
 SETTINGS = {"max_connections": "200"}
 """Else the server is as ./run starts it: durable, with autovacuum, 256 MB of shared buffers."""
 SEED = 20_240_229
-PATIENCE = 60
-"""Seconds after which a client under load makes no further call."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,12 @@ class Form:
     load_calls: int
     """By all clients of a round, but at least a fortieth by each."""
     load_rounds: int
+    load_seconds: float
+    """After which a client makes no further call."""
 
 
-SMALL = Form((10_000,), 3, 0.1, (10_000,), (1, 4, 16), 400, 1)
-FULL = Form((10_000, 100_000, 1_000_000), 7, 0.3, (100_000, 1_000_000), (1, 4, 16, 64), 1_600, 5)
+SMALL = Form((10_000,), 3, 0.1, (10_000,), (1, 4, 16), 400, 1, 5)
+FULL = Form((10_000, 100_000, 1_000_000), 7, 0.3, (100_000, 1_000_000), (1, 4, 16, 64), 1_600, 3, 8)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -109,7 +110,13 @@ def run(form: Form, command: str) -> Results:
                         _tell(f"load, clients: {number}")
                         calls = max(form.load_calls // number, form.load_calls // 40)
                         results.load += measure_load(
-                            places, chooser, processes, number, calls=calls, rounds=form.load_rounds, patience=PATIENCE
+                            places,
+                            chooser,
+                            processes,
+                            number,
+                            calls=calls,
+                            rounds=form.load_rounds,
+                            patience=form.load_seconds,
                         )
                 results.deadlocks += _deadlocks(places)
         return results
@@ -139,8 +146,11 @@ def _of_size(form: Form, world: World, places: Places, chooser: Chooser, process
 
 
 def _sides(operation: Operation) -> tuple[str, ...]:
-    more = (BASELINE,) if operation in ON_TEXT else (DRIVER, ROUND_TRIP) if operation is BY_ID else ()
-    return (SQLITE, POSTGRES, *more)
+    if operation is BY_ID:
+        return (SQLITE, POSTGRES, DRIVER, ROUND_TRIP)
+    if operation in INDEXED_READS:
+        return (SQLITE, POSTGRES, BASELINE, INDEXED)
+    return (SQLITE, POSTGRES, BASELINE) if operation in INDEXED_WRITES else (SQLITE, POSTGRES)
 
 
 def _alone(form: Form, operation: Operation, places: Places, chooser: Chooser, names: Sequence[str]) -> Measured:

@@ -75,6 +75,14 @@ RARE = Operation("search: rare word", _search, lambda of: (of.rare(), {}))
 COMMON = Operation("search: common word", _search, lambda of: ((of.org(), of.draw.one(PLAIN_WORDS)), {}))
 ABSENT = Operation("search: absent word", _search, lambda of: ((of.org(), f"INC-9{of.draw.below(1_000_000):06}"), {}))
 NEWEST = Operation("newest memories with relations", _call("memories.with_relations"), lambda of: ((of.org(),), {}))
+NEWEST_DOCUMENTS = Operation("newest documents", _call("documents.of_organisation"), lambda of: ((of.org(),), {}))
+FACTS_OF_DOCUMENT = Operation(
+    "facts of a document", _call("facts.of_document"), lambda of: ((of.row("raw_documents"),), {})
+)
+LEVELS = Operation(
+    "stress levels of a month", _call("stress_levels.series"), lambda of: ((of.user(), *of.span(30)), {})
+)
+MEAN = Operation("mean stress of a year", _average, lambda of: ((of.user(), *of.span(365)), {}))
 INGEST = Operation(
     "ingest a memory with 2 tags",
     _call("memories.ingest"),
@@ -107,14 +115,14 @@ READS = (
     *SEARCHES,
     NEWEST,
     Operation("document by id", _call("documents.get"), lambda of: ((of.row("raw_documents"),), {})),
-    Operation("newest documents", _call("documents.of_organisation"), lambda of: ((of.org(),), {})),
+    NEWEST_DOCUMENTS,
     Operation("facts about a subject", _call("facts.about"), lambda of: (of.subject(), {})),
-    Operation("facts of a document", _call("facts.of_document"), lambda of: ((of.row("raw_documents"),), {})),
+    FACTS_OF_DOCUMENT,
     Operation("decision with KPIs by id", _call("decisions.get"), lambda of: ((of.row("decisions"),), {})),
     Operation("newest decisions with KPIs", _call("decisions.of_organisation"), lambda of: ((of.org(),), {})),
     Operation("focus windows of a week", _call("focus_windows.overlapping"), lambda of: ((of.user(), *of.span(7)), {})),
-    Operation("stress levels of a month", _call("stress_levels.series"), lambda of: ((of.user(), *of.span(30)), {})),
-    Operation("mean stress of a year", _average, lambda of: ((of.user(), *of.span(365)), {})),
+    LEVELS,
+    MEAN,
 )
 WRITES = (
     INGEST,
@@ -163,5 +171,7 @@ WRITES = (
     ),
 )
 OPERATIONS = {each.name: each for each in (*READS, *WRITES)}
-ON_TEXT = frozenset({*SEARCHES, INGEST, UPDATE, DELETE})
-"""What an index on the memories' texts makes faster or slower."""
+INDEXED_READS = frozenset({*SEARCHES, NEWEST, NEWEST_DOCUMENTS, FACTS_OF_DOCUMENT, LEVELS, MEAN})
+"""What the indexes of later revisions are for."""
+INDEXED_WRITES = frozenset({INGEST, UPDATE, DELETE})
+"""What those on the memories make slower."""

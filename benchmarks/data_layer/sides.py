@@ -1,6 +1,7 @@
 """The sides that are measured, each by a name under which any process can open it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
@@ -15,6 +16,7 @@ SQLITE, POSTGRES = "SQLite", "PostgreSQL"
 SQLITE_RELAXED, POSTGRES_RELAXED = "SQLite, relaxed", "PostgreSQL, relaxed"
 SQLITE_DEFERRED = "SQLite, relaxed, BEGIN"
 BASELINE = "PostgreSQL, revision 0001"
+INDEXED = "SQLite, indexed"
 ON_SQLITE = frozenset({SQLITE, SQLITE_RELAXED, SQLITE_DEFERRED})
 DRIVER, ROUND_TRIP = "psycopg alone", "an empty round trip"
 
@@ -30,8 +32,8 @@ class Side(Protocol):
 class OnSqlite:
     """The application as it was."""
 
-    def __init__(self, places: Places, synchronous: str, begin: str = "BEGIN IMMEDIATE") -> None:
-        self.application = Application(places.sqlite, synchronous=synchronous, begin=begin)
+    def __init__(self, path: Path, synchronous: str, begin: str = "BEGIN IMMEDIATE") -> None:
+        self.application = Application(path, synchronous=synchronous, begin=begin)
 
     def do(self, operation: Operation, arguments: Arguments) -> Any:
         given, named = arguments
@@ -80,9 +82,10 @@ _BY_ID = """
     FROM memory_entities m WHERE id = %s"""
 
 _OPENING: dict[str, Callable[[Places], Side]] = {
-    SQLITE: lambda places: OnSqlite(places, "FULL"),
-    SQLITE_RELAXED: lambda places: OnSqlite(places, "NORMAL"),
-    SQLITE_DEFERRED: lambda places: OnSqlite(places, "NORMAL", "BEGIN"),
+    SQLITE: lambda places: OnSqlite(places.sqlite, "FULL"),
+    SQLITE_RELAXED: lambda places: OnSqlite(places.sqlite, "NORMAL"),
+    SQLITE_DEFERRED: lambda places: OnSqlite(places.sqlite, "NORMAL", "BEGIN"),
+    INDEXED: lambda places: OnSqlite(places.indexed, "FULL"),
     POSTGRES: lambda places: OnPostgres(places.postgres),
     POSTGRES_RELAXED: lambda places: OnPostgres(places.postgres, "off"),
     BASELINE: lambda places: OnPostgres(places.baseline),
