@@ -30,17 +30,18 @@ def _create() -> Any:
     return create_app()
 
 
-def _icon(color: str) -> str:
-    """A drum and an arrow into another."""
+def _icon(stroke: str, fill: str) -> str:
+    """A drum with a tick."""
     return (
-        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='none' "
-        f"stroke='%23{color}' stroke-width='2' stroke-linecap='round' stroke-linejoin='round'%3E"
-        "%3Cellipse cx='12' cy='5' rx='8' ry='3'/%3E%3Cpath d='M4 5v14c0 1.7 3.6 3 8 3s8-1.3 8-3V5'/%3E"
-        "%3Cpath d='m8.5 13.5 2.5 2.5 4.5-4.5'/%3E%3C/svg%3E"
+        f"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' fill='{fill}' "
+        f"stroke='%23{stroke}' stroke-width='2' stroke-linecap='round' stroke-linejoin='round'%3E"
+        "%3Cpath d='M4 5v14c0 1.7 3.6 3 8 3s8-1.3 8-3V5'/%3E%3Cellipse cx='12' cy='5' rx='8' ry='3'/%3E"
+        "%3Cpath d='m8.5 13.5 2.5 2.5 4.5-4.5' fill='none'/%3E%3C/svg%3E"
     )
 
 
-_ICONS = {"icon": _icon("3f4650"), "icon_dark_mode": _icon("d5dae1")}
+# White inside: in the light theme it stands on light ground, and on dark ground while its page is open.
+_ICONS = {"icon": _icon("3f4650", "white"), "icon_dark_mode": _icon("d5dae1", "none")}
 
 
 class MigrationReport(AirflowPlugin):

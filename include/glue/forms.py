@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+OPEN = "Run Parameters"
+"""The section that Airflow's form shows open; the others wait for a click."""
+
 OPTIONAL_TEXT = ["null", "string"]
 """Of a field that may stay empty: the form does not let a plain string be sent empty, whatever its default."""
 
@@ -18,7 +21,7 @@ def migration() -> dict[str, Param]:
             "at the end the migrated tables become the live ones.",
             enum=["rehearsal", "cut_over"],
             values_display={"rehearsal": "Rehearsal", "cut_over": "Real: cut over at the end"},
-            section="What to do",
+            section=OPEN,
         ),
         "approval": Param(
             "ask",
@@ -27,7 +30,7 @@ def migration() -> dict[str, Param]:
             "as the approval. A rehearsal needs none.",
             enum=["ask", "given"],
             values_display={"ask": "Ask before the cut-over", "given": "Given with this form"},
-            section="What to do",
+            section=OPEN,
         ),
         "quarantine": Param(
             "stop",
@@ -69,7 +72,7 @@ def rollback() -> dict[str, Param]:
             title="Migration to undo",
             description="Its run id, as the grid of the migration's DAG shows it. Empty: the one that was cut over "
             "last. Of a run that was not cut over the staging is dropped.",
-            section="What to undo",
+            section=OPEN,
         ),
         "approval": Param(
             "ask",
@@ -100,7 +103,7 @@ def replay() -> dict[str, Param]:
             title="Migration whose quarantine to replay",
             description="Its run id, as the grid of the migration's DAG shows it. Empty: the newest one that still "
             "has its staging schema. It must not be cut over yet.",
-            section="What to replay",
+            section=OPEN,
         ),
     }
 
@@ -114,7 +117,7 @@ def assessment() -> dict[str, Param]:
             pattern="^/",
             title="SQLite file",
             description="The absolute path of the database, as the workers see it. It is only read.",
-            section="What to assess",
+            section=OPEN,
         ),
         "name": Param(
             None,

@@ -100,7 +100,7 @@ def failed(screen: Screen, deployment: Deployment, rehearsed: str) -> str:
     run = screen.trigger(
         MIGRATE,
         {
-            "What to do": {"Rehearsal or real": "Real: cut over at the end"},
+            "Run Parameters": {"Rehearsal or real": "Real: cut over at the end"},
             "What is allowed": {"Live tables that hold rows already": "Set them aside at the cut-over"},
         },
     )

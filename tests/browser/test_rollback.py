@@ -38,7 +38,7 @@ def test_a_rollback_given_without_a_word_on_the_rows_written_since_is_refused(
     run = screen.trigger(ROLL_BACK, {"Confirmation": {"Confirmation": "Given with this form"}})
     screen.expect_state("Failed")
     screen.open_task(ROLL_BACK, run, "roll_back")
-    expect(screen.log).to_contain_text("2 rows")
+    expect(screen.log).to_contain_text("In all since the cut-over: memory_tags")
     assert deployment.query("SELECT count(*) FROM public.memory_tags") == ["9002"]
 
 

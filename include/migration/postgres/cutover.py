@@ -193,9 +193,9 @@ def _undo(
     if writes and not confirm_all and versions != confirmed:
         since = "after somebody was asked about it" if confirmed else "since it was cut over"
         raise CutOverRefused(
-            f"Rows were written to the tables of run {run['run_id']} {since}; a rollback would take them out of "
-            f"use. In all since the cut-over: {written}. Nothing was changed. Confirm the loss of these writes to roll "
-            "back all the same."
+            f"Rows were written to the tables of run {run['run_id']} {since}.\n"
+            f"  In all since the cut-over: {written}.\n"
+            "A rollback would take them out of use: nothing was changed. Confirm their loss to roll back all the same."
         )
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(run["staging"])))
     away = Move(run["live"], run["staging"], placed.ids(after), made)
