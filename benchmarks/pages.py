@@ -33,7 +33,7 @@ def _digits(number: float) -> str:
     return f"{number:.0f}" if number >= 99.5 else f"{number:.1f}" if number >= 9.95 else f"{number:.2f}"
 
 
-COLORS = ("#c2410c", "#1d4ed8", "#f59e0b", "#60a5fa", "#9ca3af", "#111827", "#15803d", "#a21caf", "#0e7490")
+COLORS = ("#c2410c", "#1d4ed8", "#f59e0b", "#60a5fa", "#15803d", "#a21caf")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 860, 400, 80, 290, 50, 44
 
 
