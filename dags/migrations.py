@@ -40,16 +40,32 @@ def migration(plan: Plan) -> DAG:
 
         parts = batches(plan)
 
-        def each(function: str) -> dict[str, Any]:
-            def run(part: Batch) -> Any:
-                named: Any = {"task_id": part.task_id, "task_display_name": part.title, "doc_md": part.doc}
-                tables: Any = map(literal, part.tables)  # a table's name is no template
-                return task(**named, pool=bridge.COPY_POOL)(bridge.run_step)(name, function, *tables)
+        def of_tables(function: str, part: Batch, **named: Any) -> Any:
+            tables: Any = map(literal, part.tables)  # a table's name is no template
+            return task(**named, pool=bridge.COPY_POOL)(bridge.run_step)(name, function, *tables)
 
-            return {part.task_id: run(part) for part in parts}
+        def each(function: str, part: Batch) -> Any:
+            return of_tables(function, part, task_id=part.task_id, task_display_name=part.title, doc_md=part.doc)
+
+        def in_ranges(part: Batch) -> TaskGroup:
+            table: Any = literal(part.tables[0])
+            with TaskGroup(part.task_id, group_display_name=part.title, tooltip="A COPY per range of its key") as group:
+                cut = task(task_id="cut", **handbook.task("cut"), pool=bridge.COPY_POOL)(bridge.cut)(name, table)
+                rows = (
+                    task(
+                        task_id="rows",
+                        **handbook.task("rows"),
+                        map_index_template="{{ task.op_kwargs['part']['label'] }}",
+                        pool=bridge.COPY_POOL,
+                    )(bridge.load_range)
+                    .partial(plan_name=name, table=table)
+                    .expand(part=cut)
+                )
+                rows >> of_tables("total", part, task_id="total", **handbook.task("total"))
+            return group
 
         with TaskGroup("load", group_display_name="Load", tooltip="One COPY per table, in foreign-key order"):
-            loads = each("load")
+            loads = {part.task_id: in_ranges(part) if part.split else each("load", part) for part in parts}
             for part in parts:
                 before = [loads[other] for other in part.after] or [create]
                 before >> loads[part.task_id]
@@ -62,7 +78,7 @@ def migration(plan: Plan) -> DAG:
             group_display_name="Verify",
             tooltip="Every value of every row, by code that shares nothing with the loader",
         ):
-            verifications = list(each("verify").values())
+            verifications = [each("verify", part) for part in parts]
 
         decide = task.branch(task_id="decide", **handbook.task("decide"))(bridge.next_step)(name)
         approve = questions.Approval(

@@ -154,6 +154,22 @@ def run_step(plan_name: str, function: str, *tables: str) -> dict[str, Any]:
     return steps.for_tables(chosen, job(plan_name), tables) if tables else chosen(job(plan_name))
 
 
+@told()
+def cut(plan_name: str, table: str) -> list[dict[str, Any]]:
+    """Divide a table into ranges; each becomes a task, with its number and its name for people."""
+    from migration import steps
+
+    return steps.cut(job(plan_name), table)
+
+
+@told()
+def load_range(plan_name: str, table: str, part: dict[str, Any]) -> dict[str, Any]:
+    """Load one of the ranges that :func:`cut` gave."""
+    from migration import steps
+
+    return steps.load_range(job(plan_name), table, part["number"])
+
+
 def _preflight(current: Job) -> dict[str, Any]:
     from glue import notices
     from migration import steps

@@ -10,6 +10,9 @@ NAMES = {
     "preflight": "Preflight",
     "backup": "Backup",
     "create_schema": "Create schema",
+    "cut": "Divide",
+    "rows": "Rows",
+    "total": "Total",
     "finish_schema": "Finish schema",
     "decide": "Rehearsal, or ask",
     "approve": "Approve",
@@ -35,6 +38,12 @@ TASKS = {
     "a change made after this moment is found before the cut-over, which then refuses.",
     "create_schema": "Makes the target's tables in the run's staging schema, without keys and indexes. Cleared, it "
     "begins the staging anew, and all tables are loaded again.",
+    "cut": "Empties the staged table and divides the snapshot's rows into ranges of its key, which workers share. "
+    "Cleared, all of the table is loaded again.",
+    "rows": "Loads one range of the table: its rows, its quarantine and its figures in one transaction. Cleared alone, "
+    "it loads only its own rows again; **Total** and what follows it have to run after it.",
+    "total": "Sums up the ranges and holds them against the snapshot's count. Until it has, the table counts as not "
+    "loaded.",
     "finish_schema": "Makes keys, indexes, foreign keys and views of the staged tables, and sets the sequences past "
     "the largest id ever used.",
     "decide": "Ends a rehearsal with its report. A real run goes on: to the question, or to the cut-over if the form "

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from migration.plan import Plan
+from migration.plan import Plan, TablePlan
 
 FEW = 24
 """Up to so many tables each have a task of their own."""
@@ -30,6 +30,8 @@ class Batch:
     tables: tuple[str, ...]
     after: tuple[str, ...]
     """The ids of the batches that hold the tables which these need."""
+    split: bool = False
+    """Whether it is one table that is loaded in ranges, by a group of tasks."""
 
     @property
     def title(self) -> str:
@@ -61,7 +63,7 @@ def batches(plan: Plan) -> tuple[Batch, ...]:
     found = []
     for task_id, (_, tables) in zip(ids, groups, strict=True):
         after = dict.fromkeys(holder[parent] for table in tables for parent in plan.before(table))
-        found.append(Batch(task_id, tables, tuple(after)))
+        found.append(Batch(task_id, tables, tuple(after), plan.tables[tables[0]].split))
     return tuple(found)
 
 
@@ -69,14 +71,14 @@ def _groups(plan: Plan) -> list[tuple[int, tuple[str, ...]]]:
     """(level, tables that share a task)."""
     found: list[tuple[int, tuple[str, ...]]] = []
     for number, level in enumerate(plan.levels, 1):
-        small = [t for t in level if len(plan.tables) > FEW and _is_small(plan.tables[t].rows)]
+        small = [t for t in level if len(plan.tables) > FEW and _is_small(plan.tables[t])]
         found += [(number, (table,)) for table in level if table not in small]
         found += [(number, tuple(small[i : i + TOGETHER])) for i in range(0, len(small), TOGETHER)]
     return found
 
 
-def _is_small(rows: int | None) -> bool:
-    return rows is not None and rows < SMALL
+def _is_small(table: TablePlan) -> bool:
+    return not table.split and table.rows is not None and table.rows < SMALL
 
 
 def _names(tables: list[str]) -> dict[str, str]:

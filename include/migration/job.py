@@ -96,23 +96,19 @@ class Job:
 
 
 @contextmanager
-def step(job: Job, name: str, table: str = "") -> Iterator[None]:
+def step(job: Job, name: str, table: str = "", *, begins: bool = True, ends: bool = True) -> Iterator[None]:
     """Record in the state that a step began and how it ended. What it did, the step logs after this has ended.
+
+    Of a step in several parts the first ``begins`` it and the last ``ends`` it; any of them may fail it.
 
     The record is written by connections of its own, so a failed step leaves its message although its work is
     rolled back. A step whose process was killed stays ``running`` until it is run again. One whose work is done but
     whose record the target did not take raises TransientError: without the record the cut-over would be refused, and
     every step can be run again.
     """
-    with connected(job.target, f"recording the start of {name} {table}".strip()) as connection:
-        row = {"run_id": job.run_id, "step": name, "table_name": table}
-        try:
-            state.clear(connection, state.steps, **row)
-            state.put(connection, state.steps, row | {"status": "running", "message": None})
-        except (psycopg.errors.UndefinedTable, psycopg.errors.ForeignKeyViolation) as error:
-            raise MigrationError(
-                f"The target knows no run {job.run_id!r}: its preflight has not passed. Start with the preflight."
-            ) from error
+    row = {"run_id": job.run_id, "step": name, "table_name": table}
+    if begins:
+        _begin(job, row)
     try:
         yield
     except MigrationError as error:
@@ -121,7 +117,19 @@ def step(job: Job, name: str, table: str = "") -> Iterator[None]:
     except Exception as error:
         _failed(job, row, f"{type(error).__name__}: {error}")
         raise
-    _end(job, row, "done", None)
+    if ends:
+        _end(job, row, "done", None)
+
+
+def _begin(job: Job, row: dict[str, str]) -> None:
+    with connected(job.target, f"recording the start of {row['step']} {row['table_name']}".strip()) as connection:
+        try:
+            state.clear(connection, state.steps, **row)
+            state.put(connection, state.steps, row | {"status": "running", "message": None})
+        except (psycopg.errors.UndefinedTable, psycopg.errors.ForeignKeyViolation) as error:
+            raise MigrationError(
+                f"The target knows no run {job.run_id!r}: its preflight has not passed. Start with the preflight."
+            ) from error
 
 
 def _end(job: Job, row: dict[str, str], status: str, message: str | None) -> None:

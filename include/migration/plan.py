@@ -18,7 +18,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from migration.errors import PlanError
 
@@ -124,6 +133,21 @@ class ForeignKeyPlan(_Strict):
     rows are values that cannot cross, and the policy of the columns decides."""
 
 
+MOST_RANGES = 1000
+"""Airflow maps a task over at most 1024 values ([core] max_map_length)."""
+SPLIT_ROWS = 5_000_000
+"""A table of so many rows is loaded in ranges where the plan does not say otherwise."""
+
+
+def _switched_off(value: Any) -> Any:
+    return "off" if value is False else value  # YAML's own word for False
+
+
+Ranges = Annotated[
+    Literal["auto", "off"] | Annotated[int, Field(strict=True, ge=1, le=MOST_RANGES)], BeforeValidator(_switched_off)
+]
+
+
 class TablePlan(_Strict):
     """One source table's way into the target; names are the source's unless said otherwise.
 
@@ -134,6 +158,9 @@ class TablePlan(_Strict):
     rename: str | None = None
     rows: int | None = Field(default=None, ge=0)
     """How many rows there were when the plan was made: tables with few of them share tasks."""
+    ranges: Ranges | None = None
+    """In how many ranges of its key the table is loaded, which workers share: so many, ``auto`` (by rows and bytes) or
+    ``off``. Without it, ``auto`` if ``rows`` is at least SPLIT_ROWS."""
     invalid: Invalid | None = None
     load_after: tuple[str, ...] = ()
     """Tables that must be loaded first: those that foreign keys and references point to."""
@@ -149,14 +176,19 @@ class TablePlan(_Strict):
 
     @property
     def digest(self) -> str:
-        """sha256 of this part of the plan."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """sha256 of this part of the plan, but for what changes nothing of the rows."""
+        return hashlib.sha256(self.model_dump_json(exclude={"ranges"}).encode()).hexdigest()
 
     @property
     def form_digest(self) -> str:
         """The same of what does not only say what becomes of values that cannot cross."""
         columns = {name: c.model_copy(update={"invalid": None}) for name, c in self.columns.items()}
         return self.model_copy(update={"columns": columns, "invalid": None}).digest
+
+    @property
+    def split(self) -> bool:
+        """Whether the table is loaded in ranges."""
+        return self.ranges != "off" and (self.ranges is not None or (self.rows or 0) >= SPLIT_ROWS)
 
     @property
     def described(self) -> bool:

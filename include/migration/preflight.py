@@ -228,7 +228,8 @@ def _intended(job: Job) -> str:
 def _refuse_another(connection: psycopg.Connection[Any], job: Job, manifest: Manifest) -> None:
     """SourceError when tables are loaded from a snapshot of this run that is gone: the two must never mix."""
     recorded = state.run(connection, job.run_id)["snapshot"]
-    if recorded and recorded["sha256"] != manifest.sha256 and state.rows(connection, state.loads, run_id=job.run_id):
+    loaded = (state.rows(connection, t, run_id=job.run_id) for t in (state.loads, state.load_ranges))
+    if recorded and recorded["sha256"] != manifest.sha256 and any(loaded):
         raise SourceError(
             f"The snapshot that tables of this run are loaded from (sha256 {recorded['sha256']}) is gone. "
             "Start a new run, which takes a fresh one."

@@ -10,8 +10,11 @@ from typing import Any
 
 from migration.errors import MigrationError, together
 from migration.job import Job, Params, step
+from migration.load.ranges import cut_table as cut
+from migration.load.ranges import load_in_turn as load
+from migration.load.ranges import load_range
+from migration.load.ranges import total_table as total
 from migration.load.replay import replay_table as replay
-from migration.load.table import load_table as load
 from migration.postgres import cutover, state
 from migration.postgres.placed import outlook
 from migration.postgres.schema import create_schema, finish_schema
@@ -28,11 +31,13 @@ __all__ = [
     "approve",
     "backup",
     "create_schema",
+    "cut",
     "cut_over",
     "finish_schema",
     "for_tables",
     "keep",
     "load",
+    "load_range",
     "newest_cut_over",
     "newest_staged",
     "outlook",
@@ -44,6 +49,7 @@ __all__ = [
     "require_success",
     "rollback",
     "summary",
+    "total",
     "verify",
     "verify_outdated",
 ]
@@ -61,7 +67,7 @@ def for_tables(function: Callable[[Job, str], dict[str, Any]], job: Job, tables:
     """
     if len(tables) == 1:
         return function(job, tables[0])
-    name = function.__name__.removesuffix("_table")
+    name = function.__name__.partition("_")[0]
     log.info("%s: %d tables: %s", name, len(tables), visible(", ".join(tables)))
     done: list[dict[str, Any]] = []
     failed: dict[str, MigrationError] = {}

@@ -54,6 +54,15 @@ class Reading:
     """One predicate per foreign key: true for a row whose parent is missing. Empty when no row is one."""
     encoding: str = "UTF-8"
     """The database's own: UTF-8, UTF-16le or UTF-16be."""
+    within: str = ""
+    """The condition for the rows of which a range consists; empty for all of the table."""
+    part: str = ""
+    """The range's name for people, after the table's."""
+
+    def where(self, *conditions: str) -> str:
+        """A WHERE clause for those of its rows of which all these conditions that are not empty hold."""
+        given = [f"({c})" for c in (self.within, *conditions) if c]
+        return f" WHERE {' AND '.join(given)}" if given else ""
 
     @property
     def table(self) -> str:
@@ -149,10 +158,11 @@ class Size:
 
 
 def measure(snapshot: apsw.Connection, reading: Reading) -> Size:
-    """Count the table's rows and bytes."""
+    """Count the rows and bytes that are to be read."""
     size = reading.size
     row = snapshot.execute(
-        f"SELECT count(*), coalesce(sum({size}), 0), coalesce(max({size}), 0) FROM {reading.table} NOT INDEXED"  # noqa: S608 - quoted()
+        f"SELECT count(*), coalesce(sum({size}), 0), coalesce(max({size}), 0)"  # noqa: S608 - quoted()
+        f" FROM {reading.table} NOT INDEXED{reading.where()}"
     ).fetchall()[0]
     return Size(*(int(str(value)) for value in row))
 
@@ -190,15 +200,15 @@ def _key_values(array: pa.Array, encoding: str) -> list[Any]:
 
 
 def blocks(path: Path, reading: Reading, size: Size, most_rows: int) -> Iterator[Block]:
-    """The table's rows in blocks, without the long ones."""
+    """The rows in blocks, without the long ones."""
     names = [n for n, _ in reading.map.columns]
     extra = [k for k in reading.keys if k not in names]  # the rowid; key columns are among the columns
     integers = [f"CASE typeof({k}) WHEN 'integer' THEN {k} END" for k in map(quoted, reading.integer_keys)]
     types = [c.reads for c in reading.casts] + [pa.int64()] * (len(extra) + len(integers) + 1)
     first = ", ".join(_TYPED[t] for t in types)
     chosen = ", ".join([*reading.plain, *map(quoted, extra), *integers, f"({reading.flag})"])
-    short = f" WHERE {reading.size} <= {size.long}" if size.longest > size.long else ""
-    query = f"SELECT {first} UNION ALL SELECT {chosen} FROM {reading.table} NOT INDEXED{short}"  # noqa: S608 - quoted()
+    where = reading.where(f"{reading.size} <= {size.long}" if size.longest > size.long else "")
+    query = f"SELECT {first} UNION ALL SELECT {chosen} FROM {reading.table} NOT INDEXED{where}"  # noqa: S608 - quoted()
     table = reading.map.source.name
     try:
         with adbc.connect(uri(path, mode="ro", immutable="1")) as connection, connection.cursor() as cursor:
@@ -237,13 +247,13 @@ class SourceRow:
 def rows(
     snapshot: apsw.Connection, reading: Reading, where: str, bindings: Iterable[tuple[Any, ...]] = ((),)
 ) -> Iterator[SourceRow]:
-    """The rows for which ``where`` holds with each of the bindings in turn, whole and byte for byte."""
+    """The rows of the clause ``where`` with each of the bindings in turn, whole and byte for byte."""
     names = [quoted(n) for n in (*reading.keys, *(n for n, _ in reading.map.columns))]
     # One letter for each storage class, in one column: SQLite limits their number to 2000.
     classes = _joined(" || ", [f"substr(typeof({n}), 1, 1)" for n in names])
     values = [f"CASE typeof({n}) WHEN 'text' THEN CAST({n} AS BLOB) ELSE {n} END" for n in names]
     keys, end = len(reading.keys), len(names) + 1
-    query = f"SELECT {', '.join([classes, *values, *reading.orphans])} FROM {reading.table} WHERE {where}"  # noqa: S608 - quoted()
+    query = f"SELECT {', '.join([classes, *values, *reading.orphans])} FROM {reading.table}{where}"  # noqa: S608 - quoted()
 
     def made(row: tuple[Any, ...]) -> SourceRow:
         cells = [(_CLASSES[c], value) for c, value in zip(str(row[0]), row[1:end], strict=True)]

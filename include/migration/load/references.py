@@ -9,26 +9,27 @@ import psycopg
 
 from migration.errors import MigrationError
 from migration.job import Job
+from migration.load.blocks import Reading
 from migration.load.casts import INTEGER_OR_TEXT
-from migration.mapping import ForeignKeyMap, TableMap
+from migration.mapping import ForeignKeyMap
 from migration.postgres import state
 from migration.sqlite.catalog import quoted
 
 
 def orphan_predicates(
-    snapshot: apsw.Connection, connection: psycopg.Connection[Any], job: Job, table: TableMap
+    snapshot: apsw.Connection, connection: psycopg.Connection[Any], job: Job, reading: Reading
 ) -> tuple[str, ...]:
-    """One SQL predicate per foreign key, or none at all when the table has no orphan.
+    """One SQL predicate per foreign key, or none at all when no row that is to be read is an orphan.
 
     The loads of the parents must be done, but for those that come later because foreign keys go in a circle: what is
     in the quarantine so far counts of these, as of the table itself where it is its own parent. Should more of their
     rows go there, finish_schema says so. SQLite enforces no foreign key unless asked to at every connection
     (https://sqlite.org/foreignkeys.html#fk_enable), so orphans are ordinary.
     """
-    name = table.source.name
-    predicates = tuple(_predicate(connection, job, name, key) for key in table.foreign_keys)
+    name = reading.map.source.name
+    predicates = tuple(_predicate(connection, job, name, key) for key in reading.map.foreign_keys)
     for predicate in predicates:
-        query = f"SELECT EXISTS (SELECT 1 FROM {quoted(name)} WHERE {predicate})"  # noqa: S608 - quoted()
+        query = f"SELECT EXISTS (SELECT 1 FROM {quoted(name)}{reading.where(predicate)})"  # noqa: S608 - quoted()
         if snapshot.execute(query).fetchall()[0][0]:
             return predicates
     return ()

@@ -70,6 +70,8 @@ def _replay(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg
         *(visible(table), counted(len(keys), "row"), visible(f"{staged.schema}.{staged.name}")),
     )
     clear_quarantine(connection, job, table)
+    # The rows that cross now are of no range: one alone can be loaded again no more.
+    state.clear(connection, state.load_ranges, **identity)
     # Rows may come before their parents, as in any load: finish_schema makes the foreign keys again.
     drop_references(connection, str(staged.schema), [staged.name])
     sent, settled = _settle(job, connection, snapshot, reading, staged, keys)
@@ -105,14 +107,14 @@ def _settle(
     """Settle the rows of these keys, again as long as rows were sent whose parents in the same table stay behind."""
     table = reading.map.source.name
     keys = [key_of(name, reading.encoding) for name in names]
-    orphans = orphan_predicates(snapshot, connection, job, reading.map)
+    orphans = orphan_predicates(snapshot, connection, job, reading)
     while True:
         now = replace(reading, orphans=orphans)
         copier = Copier(connection, staged, now)
         settled = settle(job, connection, copier, snapshot, now, _NONE_LONG, Leftover(keys=list(keys)))
         if not settled.quarantined or all(key.parent != table for key in reading.map.foreign_keys):
             break
-        orphans, before = orphan_predicates(snapshot, connection, job, reading.map), orphans
+        orphans, before = orphan_predicates(snapshot, connection, job, reading), orphans
         if orphans == before:
             break
         _undo(connection, job, table, staged, names)

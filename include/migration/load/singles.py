@@ -78,7 +78,7 @@ def settle(
         if not settled.refusals:
             _keep(job, connection, copier, reading, decided, settled)
     if settled.refusals:
-        raise RejectedRows(_refusal(job, table, settled))
+        raise RejectedRows(_refusal(job, reading, settled))
     for line in settled.named:
         log.warning("quarantined: %s", line.strip())
     if settled.quarantined > NAMED:
@@ -100,8 +100,8 @@ def _rows(snapshot: apsw.Connection, reading: Reading, size: Size, leftover: Lef
     if leftover.flagged:
         looked_at.append(reading.flag)
     if looked_at:
-        yield from rows(snapshot, reading, " OR ".join(looked_at))
-    yield from rows(snapshot, reading, reading.by_key, leftover.keys)
+        yield from rows(snapshot, reading, reading.where(" OR ".join(looked_at)))
+    yield from rows(snapshot, reading, f" WHERE {reading.by_key}", leftover.keys)
 
 
 def _groups(source: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
@@ -172,14 +172,15 @@ def _keep(
         )
 
 
-def _refusal(job: Job, table: str, settled: Settled) -> str:
+def _refusal(job: Job, reading: Reading, settled: Settled) -> str:
     refusals = settled.refusals.most_common()
     counts = "; ".join(f"{visible(name)}: {n} by rule {rule}" for (name, rule), n in refusals)
-    table, column = visible(table), visible(next(iter(settled.refusals))[0])
+    table, column = visible(reading.map.source.name), visible(next(iter(settled.refusals))[0])
+    nothing = f"the range {reading.part}" if reading.part else "the table"
     lines = "\n".join(settled.named)
     return (
-        f"Table {table}: {counted(sum(settled.refusals.values()), 'value')} cannot cross ({counts}); nothing of the "
-        f"table was loaded.\n{lines}\n"
+        f"Table {table}: {counted(sum(settled.refusals.values()), 'value')} cannot cross ({counts}); nothing of "
+        f"{nothing} was loaded.\n{lines}\n"
         f"Declare in include/plans/{job.plan.name}.yaml what becomes of them, then clear this task:\n"
         f"  tables: {table}: columns: {column}: `invalid:` quarantine, null, round, strip, text or bytes, or another "
         "`cast:`\n"

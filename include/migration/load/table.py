@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +25,8 @@ from migration.load.casts import Cast, cast_for
 from migration.load.copy import Copier, Send, Sent
 from migration.load.references import orphan_predicates
 from migration.load.singles import Leftover, Settled, settle
-from migration.mapping import table_map
+from migration.mapping import TableMap, table_map
+from migration.plan import TablePlan
 from migration.postgres import state
 from migration.postgres.schema import drop_post_data, drop_views
 from migration.postgres.staging import hold
@@ -47,29 +50,33 @@ def load_table(job: Job, table: str) -> dict[str, Any]:
     Commits once: rows, quarantine and balance together. Raises RejectedRows when rows cannot cross and the
     plan lets none into the quarantine (nothing is loaded then), TransientError when trying again may help.
     """
-    with step(job, "load", table), connected(job.target, f"Loading table {table}") as connection:
-        snapshot = open_snapshot(snapshot_path(job))
-        try:
-            drop_views(connection, job)
-            with connection.transaction():
-                figures = _load(job, table, snapshot, connection)
-        finally:
-            snapshot.close()
-    _tell(table, figures)
+    with (
+        step(job, "load", table),
+        connected(job.target, f"Loading table {table}") as connection,
+        closing(open_snapshot(snapshot_path(job))) as snapshot,
+    ):
+        drop_views(connection, job)
+        with connection.transaction():
+            figures = _load(job, table, snapshot, connection)
+    tell(visible(table), figures)
     if job.measured:
         job.measured("load", figures)
     return figures
 
 
-def _tell(table: str, figures: dict[str, Any]) -> None:
-    """The result in one line."""
+def tell(label: str, figures: dict[str, Any]) -> None:
+    """Log the result in one line."""
     altered = f", {counted(figures['altered'], 'value')} altered" if figures["altered"] else ""
     log.info(
         "load %s: %s loaded, %s quarantined, %s excluded of %s%s; %s",
-        *(visible(table), counted(figures["loaded"], "row")),
+        *(label, counted(figures["loaded"], "row")),
         *(f"{figures[n]:,}" for n in ("quarantined", "excluded", "source_rows")),
         *(altered, throughput(figures["bytes"], figures["seconds"])),
     )
+
+
+def _label(reading: Reading) -> str:
+    return f"load {visible(reading.map.source.name)} {reading.part}".rstrip()
 
 
 def _announce(job: Job, reading: Reading, staged: sa.Table, size: Size) -> None:
@@ -81,8 +88,8 @@ def _announce(job: Job, reading: Reading, staged: sa.Table, size: Size) -> None:
     usual = plan.invalid or job.params.invalid
     others = [f"{name}: {policy}" for name, policy in policies.items() if policy is not usual]
     log.info(
-        "load %s: %s, about %s, from the snapshot into %s; policy for values that cannot cross: %s",
-        *(visible(table), counted(size.rows, "row"), in_words(_about(reading, size))),
+        "%s: %s, about %s, from the snapshot into %s; policy for values that cannot cross: %s",
+        *(_label(reading), counted(size.rows, "row"), in_words(_about(reading, size))),
         *(visible(f"{staged.schema}.{staged.name}"), visible(", ".join([usual, *others]))),
     )
     detail(
@@ -98,11 +105,14 @@ def _about(reading: Reading, size: Size) -> int:
 
 
 def prepared(
-    job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.Connection[Any]
+    job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.Connection[Any], *, shared: bool = False
 ) -> tuple[Reading, sa.Table]:
-    """How the table is read, and where it is staged; holds run and table to the end of the transaction."""
+    """How the table is read, and where it is staged; holds run and table to the end of the transaction.
+
+    The table is held alone, or ``shared`` with those who do the same.
+    """
     run = hold(connection, job)
-    lock(connection, f"Table {table}", job.run_id, table)
+    lock(connection, f"Table {table}", job.run_id, table, shared=shared)
     plan = job.plan.tables[table]
     metadata = target_metadata(job.plan)
     mapped = table_map(job.plan, table, read_catalog(snapshot), metadata)
@@ -113,46 +123,75 @@ def prepared(
 
 
 def _load(job: Job, table: str, snapshot: apsw.Connection, connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    started = time.monotonic()
     reading, staged = prepared(job, table, snapshot, connection)
-    mapped = reading.map
+    figures = fill(job, snapshot, connection, reading, staged, lambda: empty(connection, job, table, staged))
+    put_load(connection, job, table, figures, [state.transaction_id(connection)])
+    return {"table": table} | figures
+
+
+def fill(
+    job: Job,
+    snapshot: apsw.Connection,
+    connection: psycopg.Connection[Any],
+    reading: Reading,
+    staged: sa.Table,
+    clear: Callable[[], None],
+) -> dict[str, Any]:
+    """Move the rows that are to be read, after ``clear`` has taken away what is there of them; the figures.
+
+    The caller commits. ``clear`` is called again where rows have to be sent anew. Raises as :func:`load_table` does.
+    """
+    started = time.monotonic()
+    table = reading.map.source.name
     size = measure(snapshot, reading)
     _announce(job, reading, staged, size)
-    _empty(connection, job, table, staged)
-    orphans = orphan_predicates(snapshot, connection, job, mapped)
+    clear()
+    orphans = orphan_predicates(snapshot, connection, job, reading)
     while True:
         reading = replace(reading, orphans=orphans)
         sent, settled = _move(job, snapshot, connection, staged, reading, size)
-        if not settled.quarantined or all(key.parent != table for key in mapped.foreign_keys):
+        if not settled.quarantined or not references_itself(reading.map):
             break
         # The quarantine may have taken the parents of rows of this same table.
-        orphans, before = orphan_predicates(snapshot, connection, job, mapped), orphans
+        orphans, before = orphan_predicates(snapshot, connection, job, reading), orphans
         if orphans == before:
             break
-        _empty(connection, job, table, staged)
-    seconds = time.monotonic() - started
+        clear()
     if size.rows != sent.rows + settled.quarantined:
         raise MigrationError(
             f"Table {table} does not balance: {size.rows} source rows, {sent.rows} loaded, "
             f"{settled.quarantined} quarantined. Nothing was kept; this is a fault of the loader: please "
             "report it with this log."
         )
-    figures = {
+    return {
         "source_rows": size.rows,
         "loaded": sent.rows,
         "quarantined": settled.quarantined,
         "excluded": 0,
         "altered": settled.altered,
         "bytes": sent.bytes,
-        "seconds": seconds,
+        "seconds": time.monotonic() - started,
     }
+
+
+def references_itself(table: TableMap) -> bool:
+    """Whether the quarantine decides about the table's other rows."""
+    return any(key.parent == table.source.name for key in table.foreign_keys)
+
+
+def digests(plan: TablePlan) -> dict[str, str]:
+    """What a load records of its table's part of the plan."""
+    return {"plan_digest": plan.digest, "form_digest": plan.form_digest}
+
+
+def put_load(
+    connection: psycopg.Connection[Any], job: Job, table: str, figures: dict[str, Any], xids: list[int]
+) -> None:
+    """Record a whole load by these transactions, which nothing was built upon yet. The caller commits."""
     identity = {"run_id": job.run_id, "table_name": table}
     state.clear(connection, state.loads, **identity)
-    plan = job.plan.tables[table]
-    digests = {"plan_digest": plan.digest, "form_digest": plan.form_digest}
-    known = digests | {"load_id": uuid.uuid4(), "xids": [state.transaction_id(connection)]}
+    known = digests(job.plan.tables[table]) | {"load_id": uuid.uuid4(), "xids": xids}
     state.put(connection, state.loads, identity | figures | known)
-    return {"table": table} | figures
 
 
 def _move(
@@ -166,14 +205,13 @@ def _move(
     """Fill the empty table; what was sent, and what became of the rows that no block could carry."""
     copier = Copier(connection, staged, reading)
     pace, sent = Pace(size.rows), copier.sent
-    label = f"load {visible(reading.map.source.name)}"
-    with progress(label, lambda: pace.told(sent.rows + sent.kept_back, sent.bytes)):
+    with progress(_label(reading), lambda: pace.told(sent.rows + sent.kept_back, sent.bytes)):
         leftover = _copy_blocks(job, copier, reading, size)
         return sent, settle(job, connection, copier, snapshot, reading, size, leftover)
 
 
-def _empty(connection: psycopg.Connection[Any], job: Job, table: str, staged: sa.Table) -> None:
-    """Remove what an earlier attempt committed, and what was built upon it."""
+def empty(connection: psycopg.Connection[Any], job: Job, table: str, staged: sa.Table) -> None:
+    """Remove what an earlier attempt committed, and what was built upon it. The caller commits."""
     name = sql.Identifier(str(staged.schema), staged.name)
     found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [name.as_string(connection)]).fetchone()
     if found != (True,):
@@ -189,6 +227,7 @@ def _empty(connection: psycopg.Connection[Any], job: Job, table: str, staged: sa
         state.quarantined_values,
         state.quarantine,
         state.altered_values,
+        state.load_ranges,
     ):
         state.clear(connection, kept, run_id=job.run_id, table_name=table)
 

@@ -53,7 +53,7 @@ def create_schema(job: Job) -> dict[str, Any]:
         state.update(connection, state.runs, fresh, run_id=job.run_id)
         for table in (state.differences, state.verifications, state.quarantined_values, state.quarantine):
             state.clear(connection, table, run_id=job.run_id)
-        for table in (state.altered_values, state.loads):
+        for table in (state.altered_values, state.load_ranges, state.loads):
             state.clear(connection, table, run_id=job.run_id)
         for name in ("load", "finish_schema", "verify", "approve"):
             state.clear(connection, state.steps, run_id=job.run_id, step=name)

@@ -91,6 +91,29 @@ loads = _table(
     sa.Column("shape", sa.Text),  # sha256 of the table's columns, keys and indexes as finish_schema left them
     sa.CheckConstraint("source_rows = loaded + quarantined + excluded", name="loads_balance"),
 )
+# A range of a table that is loaded in several: rows whose key lies above low and up to high. What stands behind xid is
+# known once it is loaded, and the table's row in loads once all of them are.
+load_ranges = _table(
+    "load_ranges",
+    _run_id(),
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # from 1
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("low", sa.Text),  # as a row_key; NULL: from the first row on, to the last
+    sa.Column("high", sa.Text),
+    sa.Column("table_rows", sa.BigInteger, nullable=False),  # of the whole table in the snapshot
+    sa.Column("xid", sa.BigInteger),  # the transaction that loaded it: its rows' xmin
+    sa.Column("plan_digest", sa.Text),
+    sa.Column("form_digest", sa.Text),
+    sa.Column("source_rows", sa.BigInteger),
+    sa.Column("loaded", sa.BigInteger),
+    sa.Column("quarantined", sa.BigInteger),
+    sa.Column("excluded", sa.BigInteger),
+    sa.Column("altered", sa.BigInteger),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("seconds", sa.Double),
+    sa.CheckConstraint("source_rows = loaded + quarantined + excluded", name="load_ranges_balance"),
+)
 # A source row that did not cross: its key, the first reason, and (quarantined_values) every value byte for byte.
 quarantine = _table(
     "quarantine",

@@ -72,9 +72,11 @@ def open_source(path: Path) -> apsw.Connection:
 def _stand_in(connection: apsw.Connection, name: str) -> None:
     """Define a collation of the application's, which SQLite wants to know before it reads some tables at all.
 
-    Nothing may be ordered or looked up by it: what the application keeps in its own order is scanned.
+    Nothing may be ordered or looked up by it: what the application keeps in its own order is scanned. In a UTF-16
+    database SQLite asks for its own NOCASE and RTRIM too, before it makes them of those for UTF-8.
     """
-    connection.create_collation(name, lambda a, b: (a > b) - (a < b))
+    if name.upper() not in COLLATIONS:
+        connection.create_collation(name, lambda a, b: (a > b) - (a < b))
 
 
 def _check_beside(path: Path) -> None:
