@@ -1,0 +1,83 @@
+"""A table in ranges under the scheduler: one that is cleared or killed runs again by itself, and what follows it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.deployment import Deployment
+
+pytestmark = pytest.mark.slow
+
+ROWS = "load.raw_documents.rows"
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """WidgetTDC, whose documents are loaded in four ranges."""
+    deployment = Deployment(tmp_path_factory.mktemp("deployment"))
+    plan = deployment.root / "include/plans/widgettdc.yaml"
+    plan.write_text(plan.read_text().replace("\n  raw_documents:", "\n  raw_documents:\n    ranges: 4"))
+    deployment.until(lambda: known(deployment) or None)
+    yield deployment
+    deployment.stop()
+
+
+def known(deployment: Deployment) -> bool:
+    tasks = deployment.api.get("/dags/migrate_widgettdc/tasks")["tasks"]
+    return any(task["task_id"] == ROWS for task in tasks)
+
+
+def instances(deployment: Deployment, run: str) -> dict[tuple[str, int], dict[str, Any]]:
+    path = f"/dags/migrate_widgettdc/dagRuns/{run}/taskInstances"
+    return {(t["task_id"], t["map_index"]): t for t in deployment.api.pages(path, "task_instances")}
+
+
+def test_a_cleared_range_runs_again_alone_with_its_downstream(deployment: Deployment) -> None:
+    run = deployment.trigger()
+    assert deployment.ended(run) == "success"
+    before = instances(deployment, run)
+    labels = [before[ROWS, n]["rendered_map_index"] for n in range(4)]
+    assert labels == ["1 – 300", "301 – 600", "601 – 900", "901 – 1,200"]
+    staging = deployment.query(f"SELECT staging FROM migration.runs WHERE run_id = '{run}'")[0]
+    xids = f'SELECT id, xmin::text, digest FROM (SELECT *, md5(t::text) AS digest FROM "{staging}".raw_documents t) t'
+    rows = deployment.query(f"{xids} ORDER BY id")
+
+    body = {"dry_run": False, "only_failed": False, "dag_run_id": run, "include_downstream": True}
+    deployment.api.post("/dags/migrate_widgettdc/clearTaskInstances", body | {"task_ids": [[ROWS, 2]]})
+    assert deployment.ended(run) == "success"
+    after = instances(deployment, run)
+    again = {key for key in after if after[key]["try_number"] > before[key]["try_number"]}
+    assert {key for key in again if key[0].startswith("load.")} == {(ROWS, 2), ("load.raw_documents.total", -1)}
+    assert ("finish_schema", -1) in again
+    assert ("verify.raw_documents", -1) in again
+    assert not {task for task, _ in again} & {"preflight", "backup", "create_schema"}
+
+    now = deployment.query(f"{xids} ORDER BY id")
+    changed = {int(row.split("|")[0]) for row in set(rows) ^ set(now)}
+    assert changed == set(range(601, 901))
+    assert [row.split("|")[2] for row in rows] == [row.split("|")[2] for row in now]
+
+
+def test_a_range_killed_in_its_copy_is_tried_again_and_the_run_ends_complete(deployment: Deployment) -> None:
+    deployment.new_source(scale=20)
+    run = deployment.trigger(mode="cut_over", approval="given", on_live_tables="retire")
+
+    def copying() -> int | None:
+        """The process that copies the third range, once it has sent some."""
+        ports = deployment.query(
+            "SELECT client_port FROM pg_stat_activity a JOIN pg_stat_progress_copy p USING (pid)"
+            " WHERE application_name = 'migration: Loading range 3 of table raw_documents' AND tuples_processed > 100"
+        )
+        return next((c.pid for c in psutil.net_connections("tcp") if ports and c.laddr.port == int(ports[0])), None)
+
+    process = deployment.until(copying)
+    psutil.Process(process).send_signal(signal.SIGKILL)
+    assert deployment.ended(run) == "success"
+    tries = {n: t["try_number"] for (task, n), t in instances(deployment, run).items() if task == ROWS}
+    assert tries == {0: 1, 1: 1, 2: 2, 3: 1}
+    assert deployment.query("SELECT count(*), count(DISTINCT id) FROM public.raw_documents") == ["24000|24000"]
