@@ -44,3 +44,10 @@ def environment(dsn: str) -> dict[str, str]:
 def busy() -> float:
     """How many processes wanted a core in the last minute: with more than the cores there are, times are too long."""
     return os.getloadavg()[0]
+
+
+def how_busy() -> str:
+    """The same in words that say whether it spoils the numbers."""
+    wanting, cores = busy(), os.cpu_count() or 1
+    note = " (too many: the times are too long, and PostgreSQL's, of two processes, more so)" if wanting > cores else ""
+    return f"{wanting:.1f} processes wanted a core{note}"

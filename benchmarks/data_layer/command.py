@@ -18,7 +18,7 @@ from benchmarks.data_layer.clients import Clients, clients
 from benchmarks.data_layer.concurrent import CLIENTS, measure_together
 from benchmarks.data_layer.load import measure_load
 from benchmarks.data_layer.operations import BY_ID, INDEXED_READS, INDEXED_WRITES, READS, WRITES, Operation
-from benchmarks.data_layer.page import page, plots
+from benchmarks.data_layer.page import PAGE, page, plots
 from benchmarks.data_layer.places import Places, filled
 from benchmarks.data_layer.results import OfSize, Results
 from benchmarks.data_layer.sides import (
@@ -34,11 +34,9 @@ from benchmarks.data_layer.sides import (
 )
 from benchmarks.data_layer.single import AnswersDiffer, Measured, measure
 from benchmarks.data_layer.world import World
-from benchmarks.facts import busy, environment
-from local.files import ROOT
+from benchmarks.facts import environment, how_busy
 from local.postgres import throwaway_cluster
 
-PAGE = ROOT / "docs" / "benchmarks-data-layer.md"
 SETTINGS = {"max_connections": "200"}
 """Else the server is as ./run starts it: durable, with autovacuum, 256 MB of shared buffers."""
 SEED = 20_240_229
@@ -73,7 +71,9 @@ def main(arguments: Sequence[str]) -> int:
         epilog="The small form takes about two minutes, the full one about half an hour and 10 GB below TMPDIR.",
     )
     parser.add_argument("--full", action="store_true", help="10^4 to 10^6 memories, more rounds, up to 64 clients")
-    parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name} and its plots")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write docs/{PAGE.name} with its plots, and the numbers beside the code"
+    )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server and the files shall not stay
     form = FULL if options.full else SMALL
@@ -85,7 +85,10 @@ def main(arguments: Sequence[str]) -> int:
     text = page(results)
     print(text)
     if options.write:
+        results.write()
         PAGE.write_text(text, "utf-8")
+        for old in PAGE.parent.glob(f"{PAGE.stem}-*.svg"):
+            old.unlink()
         for name, drawing in plots(results).items():
             PAGE.with_name(name).write_text(drawing, "utf-8")
     return 0
@@ -97,7 +100,7 @@ def run(form: Form, command: str) -> Results:
         cluster = stack.enter_context(throwaway_cluster(SETTINGS))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         processes = stack.enter_context(clients(max(CLIENTS, *form.load_clients)))
-        facts = {**environment(cluster.dsn()), "busy before": f"{busy():.1f} processes"}
+        facts = {**environment(cluster.dsn()), "in the minute before": how_busy()}
         results = Results(command, facts)
         for memories in form.memories:
             _tell(f"{memories:,} memories: filling")

@@ -47,7 +47,7 @@ class Load:
     longest: float
     """Of all rounds."""
     calls: int
-    errors: Counter[str]
+    errors: dict[str, int]
     lost: int
     """Counts that a client was told were kept, and that are not there."""
     astray: int
@@ -115,7 +115,7 @@ def _load(memories: int, number: int, side: str, rounds: Sequence[Together], wro
         of_hundred,
         max(each[-1] for each in latencies),
         sum(map(len, latencies)),
-        errors,
+        dict(errors),
         sum(lost for lost, _ in wrong),
         sum(astray for _, astray in wrong),
     )

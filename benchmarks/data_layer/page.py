@@ -20,6 +20,9 @@ from benchmarks.data_layer.sides import (
 )
 from benchmarks.data_layer.single import Measured
 from benchmarks.pages import duration, plot, rate, table, times
+from local.files import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks-data-layer.md"
 
 ABOUT = """\
 # The data layer: SQLite against PostgreSQL

@@ -61,9 +61,6 @@ class World:
         """A word of the memory's text, which about three memories share."""
         return f"INC-{memory * 48_271 % max(1, self.memories // 3):07}"
 
-    def absent_ticket(self, number: int) -> str:
-        return f"INC-{9_000_000 + number:07}"
-
     def user(self, number: int) -> str:
         return f"user{number % self.users:05}@example.org"
 
