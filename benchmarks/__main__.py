@@ -3,11 +3,13 @@
 import sys
 
 from benchmarks.data_layer import command as data_layer
+from benchmarks.indexes import command as indexes
 
-COMMANDS = {"data-layer": data_layer.main}
+COMMANDS = {"data-layer": data_layer.main, "indexes": indexes.main}
 USAGE = """usage: ./bench SUBCOMMAND [OPTIONS]    (./bench SUBCOMMAND --help)
 
   data-layer    the application's operations, SQLite against PostgreSQL: alone, together, and under load
+  indexes       the application's indexes: what each serves and costs, and what else could serve searches
 """
 
 

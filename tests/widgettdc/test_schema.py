@@ -7,10 +7,11 @@ from pathlib import Path
 import psycopg
 import pytest
 from alembic.script import ScriptDirectory
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Connection, Engine, create_engine
 
 from migration.__main__ import main as migrate
+from tests.conftest import ROLE, Server
 from tests.widgettdc.test_models import CATALOG, PRISMA_SQL
 from widgettdc.errors import Busy, Unavailable, WidgetTdcError
 from widgettdc.models import Base
@@ -246,3 +247,66 @@ def contents(connection: Connection) -> dict[str, int]:
     found = {name: connection.exec_driver_sql(digest.format(name)).scalar_one() for name in Base.metadata.tables}
     connection.rollback()
     return found
+
+
+SEARCH = "memory_entities_text_idx"
+
+
+def indexes(connection: Connection) -> list[str]:
+    found = (
+        connection.exec_driver_sql("SELECT indexrelid::regclass::text FROM pg_index WHERE indisvalid").scalars().all()
+    )
+    connection.rollback()
+    return list(found)
+
+
+def test_an_index_that_an_interrupted_upgrade_left_behind_is_made_anew(connection: Connection, target_dsn: str) -> None:
+    upgrade(target_dsn, "0001")
+    run(
+        connection, "INSERT INTO memory_entities (org_id, text, updated_at) VALUES ('o', 't', now()), ('o', 't', now())"
+    )
+    with psycopg.connect(target_dsn, autocommit=True) as other, pytest.raises(psycopg.errors.UniqueViolation):
+        other.execute("CREATE UNIQUE INDEX CONCURRENTLY memory_entities_text_idx ON memory_entities (text)")
+    assert SEARCH not in indexes(connection)
+    assert upgrade(target_dsn) == NEWEST
+    assert SEARCH in indexes(connection)
+    assert check(target_dsn) == []
+
+
+def test_a_role_that_may_not_create_the_extension_is_told_who_may_and_nothing_is_changed(
+    connection: Connection, target_dsn: str, postgres_server: Server
+) -> None:
+    upgrade(target_dsn, "0001")
+    before = catalog(connection)
+    database = conninfo_to_dict(target_dsn)["dbname"]
+    with psycopg.connect(postgres_server.admin, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {database} OWNER TO CURRENT_USER")
+    with psycopg.connect(make_conninfo(postgres_server.admin, dbname=database), autocommit=True) as admin:
+        admin.execute(f"GRANT ALL ON SCHEMA public TO {ROLE}")
+    with pytest.raises(
+        WidgetTdcError, match="permission denied.*needs the extension pg_trgm.*superuser.*then run upgrade"
+    ):
+        upgrade(target_dsn)
+    assert (catalog(connection), recorded(connection)) == (before, ["0001"])
+    with psycopg.connect(make_conninfo(postgres_server.admin, dbname=database), autocommit=True) as admin:
+        admin.execute("CREATE EXTENSION pg_trgm")
+    assert upgrade(target_dsn) == NEWEST
+
+
+def test_an_upgrade_lets_the_application_write_and_says_what_it_waits_for(
+    connection: Connection, target_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(target_dsn, "0001")
+    home = shutil.copytree(SCRIPTS, tmp_path / "alembic", ignore=shutil.ignore_patterns("__pycache__"))
+    script = home / "versions" / "r0002_search.py"
+    script.write_text(script.read_text("utf-8").replace("'5min'", "'1s'"), "utf-8")
+    monkeypatch.setattr(commands, "SCRIPTS", home)
+    insert = "INSERT INTO memory_entities (org_id, text, updated_at) VALUES ('o', 't', now())"
+    connection.exec_driver_sql(insert)  # a transaction that stays open
+    with pytest.raises(Busy, match=r"lock timeout.*A transaction has been open.*do this again"):
+        upgrade(target_dsn)
+    connection.exec_driver_sql(insert)
+    connection.commit()
+    assert recorded(connection) == ["0001"]
+    assert upgrade(target_dsn) == NEWEST
+    assert check(target_dsn) == []

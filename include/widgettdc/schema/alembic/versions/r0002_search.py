@@ -55,8 +55,8 @@ def _trigrams() -> str:
         op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     except WidgetTdcError as error:
         raise WidgetTdcError(
-            f"{error}. The search index needs the extension pg_trgm, which this database does not have. Let its owner or "
-            "a superuser run CREATE EXTENSION pg_trgm in it once (it comes with PostgreSQL's contrib package), then "
+            f"{error}. The search index needs the extension pg_trgm, which this database does not have. Let its owner "
+            "or a superuser run CREATE EXTENSION pg_trgm in it once (it comes with PostgreSQL's contrib package), then "
             "run upgrade again; nothing was changed."
         ) from error
     where = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pg_trgm'"
@@ -72,8 +72,8 @@ def _beside_the_application() -> Iterator[None]:
             yield
         except Busy as error:
             raise Busy(
-                f"{error}. A transaction has been open all the time. SELECT pid, application_name, xact_start FROM "
-                "pg_stat_activity ORDER BY xact_start shows it; end it and do this again."
+                f"{error}. A transaction has been open all the time: pg_stat_activity shows it, ordered by xact_start. "
+                "End it, and do this again."
             ) from error
         op.execute("RESET lock_timeout")
 
