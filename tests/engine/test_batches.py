@@ -112,3 +112,13 @@ def test_a_name_that_is_no_id_is_made_one_and_shown_as_it_is() -> None:
         "日本": "table",
         "語": "table_2",
     }
+
+
+def test_a_table_in_ranges_has_a_batch_of_its_own_however_few_its_rows() -> None:
+    plan = plan_of({f"t{n}": (5, ()) for n in range(FEW + 1)})
+    divided = plan.model_copy(
+        update={"tables": plan.tables | {"t3": plan.tables["t3"].model_copy(update={"ranges": 4})}}
+    )
+    split = {batch.task_id: batch.tables for batch in batches(divided) if batch.split}
+    assert split == {"t3": ("t3",)}
+    assert not any(batch.split for batch in batches(plan))

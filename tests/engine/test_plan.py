@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from migration.errors import MigrationError, PlanError
 from migration.job import Job, Params
-from migration.plan import ColumnPlan, Invalid, Plan, TablePlan, plan_files, plan_path, read_plan
+from migration.plan import SPLIT_ROWS, ColumnPlan, Invalid, Plan, TablePlan, plan_files, plan_path, read_plan
 
 HEAD = "name: shop\ntitle: The shop\nmodels: shop.models:Base\nsource: a\ntarget: b\n"
 
@@ -213,3 +213,34 @@ def test_names_of_a_run_are_distinct_short_and_safe(tmp_path: Path) -> None:
 
 def test_a_job_never_shows_its_connection_string(tmp_path: Path) -> None:
     assert "s3cret" not in repr(Job(plan(a={}), "r", "postgresql://u:s3cret@h/d", tmp_path, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("written_as", "rows", "split"),
+    [
+        (None, None, False),
+        (None, SPLIT_ROWS - 1, False),
+        (None, SPLIT_ROWS, True),
+        ("auto", None, True),
+        ("12", None, True),
+        ("off", SPLIT_ROWS, False),
+        ("'off'", SPLIT_ROWS, False),
+    ],
+)
+def test_a_table_is_divided_where_the_plan_says_so_or_its_rows_are_many(
+    tmp_path: Path, written_as: str | None, rows: int | None, split: bool
+) -> None:
+    ranges = f"    ranges: {written_as}\n" if written_as else ""
+    path = written(tmp_path, f"{HEAD}tables:\n  t:\n{ranges}    rows: {'null' if rows is None else rows}\n")
+    assert read_plan(path).tables["t"].split is split
+
+
+@pytest.mark.parametrize("wrong", ["0", "1001", "2.5", "true", "many"])
+def test_a_number_of_ranges_that_cannot_be_is_refused_with_its_place(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(PlanError, match=r"tables\.t\.ranges"):
+        read_plan(written(tmp_path, f"{HEAD}tables:\n  t: {{ranges: {wrong}}}\n"))
+
+
+def test_how_a_table_is_divided_is_no_part_of_what_its_loads_are_held_against() -> None:
+    digests = {(t.digest, t.form_digest) for t in (TablePlan(), TablePlan(ranges=4), TablePlan(ranges="off"))}
+    assert len(digests) == 1
