@@ -20,7 +20,7 @@ MIGRATE = "migrate_widgettdc"
 BAD_ROW = "UPDATE memory_relations SET strength = 0.666 WHERE id = (SELECT min(id) FROM memory_relations)"
 PICTURES = ROOT / ".local" / "browser"
 SCREEN = pytest.StashKey[Screen]()
-WINDOW = ViewportSize(width=1400, height=900)
+WINDOW = ViewportSize(width=1400, height=1000)
 
 
 @pytest.fixture(scope="session")

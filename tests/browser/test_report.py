@@ -57,13 +57,13 @@ def counted(deployment: Deployment, run: str) -> list[list[str]]:
 
 
 def test_the_runs_tab_shows_verdict_balance_and_the_numbers_that_the_target_has(
-    screen: Screen, deployment: Deployment, cut_over: str
+    screen: Screen, deployment: Deployment, rehearsed: str, cut_over: str
 ) -> None:
+    assert numbers(open_report(screen, rehearsed)) == counted(deployment, rehearsed)
     frame = open_report(screen, cut_over)
     expect(frame.get_by_role("heading", level=2, name="SUCCESS")).to_contain_text("cut over")
-    live = [
-        int(deployment.query(f"SELECT count(*) FROM public.{table}")[0]) for table, *_ in counted(deployment, cut_over)
-    ]
+    counts = [f"SELECT count(*) FROM public.{table}" for table, *_ in counted(deployment, cut_over)]
+    live = [int(rows) for rows in deployment.query(" UNION ALL ".join(counts))]
     expect(frame.get_by_role("region", name="Balance")).to_contain_text(
         f"{sum(live):,} source rows = {sum(live):,} loaded + 0 quarantined + 0 excluded"
     )
