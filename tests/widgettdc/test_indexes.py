@@ -12,6 +12,8 @@ from benchmarks.data_layer.choosing import Chooser
 from benchmarks.data_layer.filling import fill
 from benchmarks.data_layer.operations import OPERATIONS
 from benchmarks.data_layer.world import World
+from benchmarks.indexes.command import main
+from benchmarks.indexes.measured import read
 from benchmarks.indexes.plans import Statement, explain, statements
 from benchmarks.indexes.serving import PRISMA, SERVING
 from tests.conftest import Server
@@ -59,6 +61,17 @@ def sent(filled: str) -> dict[str, list[Statement]]:
 def test_the_document_knows_every_index_and_no_other(connection: psycopg.Connection) -> None:
     there = connection.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'").fetchall()
     assert sorted(SERVING) == sorted(name for (name,) in there if name != "alembic_version_pkc")
+
+
+def test_the_numbers_that_were_kept_are_of_these_indexes() -> None:
+    assert {cost.index for cost in read().costs} == set(SERVING)
+
+
+@pytest.mark.slow
+def test_the_command_measures_and_shows_every_index(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert [name for name in SERVING if f"| `{name}` |" not in shown] == []
 
 
 @pytest.mark.parametrize(("index", "operation"), USED)

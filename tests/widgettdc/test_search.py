@@ -121,20 +121,40 @@ def test_what_no_memory_can_hold_is_refused(dsn: str, org: str, text: str, error
     database.close()
 
 
-def test_searches_find_the_same_with_and_without_the_index(full: Database, connection: psycopg.Connection) -> None:
-    texts = ["memory 12", "MEMORY 12", "y 1", MD5_OF_123, "nowhere", "of", "5", "", "12 "]
-
-    def found() -> list[list[int]]:
-        with full.reading() as unit:
-            return [[memory.id for memory in unit.memories.search(ORG, text, limit=500).items] for text in texts]
-
-    by_index = found()
-    connection.execute(f"DROP INDEX {TRIGRAMS}")
-    assert found() == by_index
-    assert all(len(ids) > 0 for text, ids in zip(texts, by_index, strict=True) if text != "nowhere")
+WORDS = [
+    "blåbærgrød", "İstanbul", "ISPARTA ısı", "Straße STRASSE ẞ", "Σίσυφος ΣΊΣΥΦΟΣ", "Ǆ ǅ ǆ", "ﬁnal", "e\u0301 é É", "память",
+    "記憶", "100%_\\ done", "a-b.c", "C++ C#", "x  y", "tab\ty", "👩‍👩‍👧‍👦 family", "snake_case_word", "don't", "  edge  ",
+]  # fmt: skip
 
 
-def test_the_search_works_where_the_extension_lies_in_another_schema(target_dsn: str, postgres_server: object) -> None:
+def test_trigrams_find_what_a_look_at_every_row_finds(dsn: str, connection: psycopg.Connection) -> None:
+    by_index = Database(make_conninfo(dsn, options="-c enable_seqscan=off -c enable_indexscan=off"))
+    with by_index.transaction() as unit:
+        for word in WORDS:
+            unit.memories.ingest(ORG, word)
+    connection.execute("DROP INDEX memory_entities_org_id_idx, memory_entities_org_id_created_at_id_idx")
+    parts = {part for word in WORDS for start in range(len(word)) for part in (word[start:], word[start : start + 4])}
+    asked = sorted({form for part in parts for form in (part, part.upper(), part.lower())} | {"", "nowhere"})
+
+    def found(database: Database) -> dict[str, list[str]]:
+        with database.reading() as unit:
+            return {text: [memory.text for memory in unit.memories.search(ORG, text).items] for text in asked}
+
+    with by_index.reading() as unit:
+        (statement,) = statements(unit, lambda unit: unit.memories.search(ORG, "blåbær"))
+    assert explain(connection, statement).rows == 1
+    with psycopg.connect(dsn, autocommit=True, options="-c enable_seqscan=off -c enable_indexscan=off") as forced:
+        assert TRIGRAMS in explain(forced, statement).indexes
+    with_index = found(by_index)
+    by_index.close()
+    connection.execute(f"DROP INDEX {TRIGRAMS}".encode())
+    database = Database(dsn)
+    assert found(database) == with_index
+    database.close()
+    assert with_index["BLÅB"] == ["blåbærgrød"]
+
+
+def test_the_index_is_made_where_the_extension_lies_in_another_schema(target_dsn: str) -> None:
     with psycopg.connect(target_dsn, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA extensions; CREATE EXTENSION pg_trgm SCHEMA extensions; CREATE SCHEMA app")
     upgrade(make_conninfo(target_dsn, options="-c search_path=app"))
