@@ -1,14 +1,14 @@
 """What more workers would give: the throughput of one table's load from measured costs, and what bounds it.
 
 A range is one COPY: its process and its server backend work at the same time, so that a worker is as fast as the slower
-of them. The workers together are bounded by the server's cores, then by the network to it.
+of them. The workers together are bounded by the server's cores, then by the network to it. Its disk is left out.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 WORKERS = (1, 2, 8, 32)
-CORES = (2, 8, 16, 32)
+CORES = (8, 32)
 """Of a server that does nothing else."""
 NETWORKS = {"1 Gbit/s": 118e6, "10 Gbit/s": 1180e6}
 """Payload bytes per second over TCP."""
@@ -57,19 +57,22 @@ def saturation(table: Table, cores: int, network: float) -> int:
 
 def lines(tables: Sequence[Table]) -> Iterator[str]:
     """The forecasts as a table in Markdown."""
-    yield (
-        "| table | CPU s per million rows, client + server | network | server's cores | "
-        + " | ".join(f"{n} worker{'s' if n > 1 else ''}" for n in WORKERS)
-        + " | full from |"
-    )
-    yield "|---" * (5 + len(WORKERS)) + "|"
+    heads = ["table", "CPU s per million rows, client + server", "network", "server's cores"]
+    heads += [_counted(n) for n in WORKERS] + ["full from"]
+    yield _row(heads)
+    yield "|---" * len(heads) + "|"
     for table in tables:
         for label, network in NETWORKS.items():
             for cores in CORES:
                 found = [forecast(table, n, cores, network) for n in WORKERS]
-                cells = " | ".join(f"{one.rows / 1e6:.2f} M/s ({one.bound})" for one in found)
-                full = saturation(table, cores, network)
-                yield (
-                    f"| {table.name} | {table.client:.2f} + {table.server:.2f} | {label} | {cores} | {cells} "
-                    f"| {full} worker{'s' if full > 1 else ''} |"
-                )
+                speeds = [f"{f.rows:,.0f} rows/s, {f.rows * table.octets / 1e6:,.0f} MB/s ({f.bound})" for f in found]
+                costs = f"{table.client:.2f} + {table.server:.2f}"
+                yield _row([table.name, costs, label, str(cores), *speeds, _counted(saturation(table, cores, network))])
+
+
+def _counted(workers: int) -> str:
+    return f"{workers} worker{'s' if workers > 1 else ''}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import psutil
@@ -21,7 +23,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     """WidgetTDC, whose documents are loaded in four ranges."""
     deployment = Deployment(tmp_path_factory.mktemp("deployment"))
     plan = deployment.root / "include/plans/widgettdc.yaml"
-    plan.write_text(plan.read_text().replace("\n  raw_documents:", "\n  raw_documents:\n    ranges: 4"))
+    plan.write_text(plan.read_text().replace("  raw_documents: {}", "  raw_documents: {ranges: 4}"))
     deployment.until(lambda: known(deployment) or None)
     yield deployment
     deployment.stop()
@@ -41,8 +43,11 @@ def test_a_cleared_range_runs_again_alone_with_its_downstream(deployment: Deploy
     run = deployment.trigger()
     assert deployment.ended(run) == "success"
     before = instances(deployment, run)
+    with closing(sqlite3.connect(deployment.source)) as connection:
+        ids = [n for (n,) in connection.execute("SELECT id FROM raw_documents ORDER BY id")]
+    parts = [ids[n : n + 300] for n in range(0, 1200, 300)]
     labels = [before[ROWS, n]["rendered_map_index"] for n in range(4)]
-    assert labels == ["1 – 300", "301 – 600", "601 – 900", "901 – 1,200"]
+    assert labels == [f"{part[0]:,} – {part[-1]:,}" for part in parts]
     staging = deployment.query(f"SELECT staging FROM migration.runs WHERE run_id = '{run}'")[0]
     xids = f'SELECT id, xmin::text, digest FROM (SELECT *, md5(t::text) AS digest FROM "{staging}".raw_documents t) t'
     rows = deployment.query(f"{xids} ORDER BY id")
@@ -59,7 +64,7 @@ def test_a_cleared_range_runs_again_alone_with_its_downstream(deployment: Deploy
 
     now = deployment.query(f"{xids} ORDER BY id")
     changed = {int(row.split("|")[0]) for row in set(rows) ^ set(now)}
-    assert changed == set(range(601, 901))
+    assert changed == set(parts[2])
     assert [row.split("|")[2] for row in rows] == [row.split("|")[2] for row in now]
 
 
@@ -68,16 +73,16 @@ def test_a_range_killed_in_its_copy_is_tried_again_and_the_run_ends_complete(dep
     run = deployment.trigger(mode="cut_over", approval="given", on_live_tables="retire")
 
     def copying() -> int | None:
-        """The process that copies the third range, once it has sent some."""
+        """A process that copies one of the ranges, once it has sent some."""
         ports = deployment.query(
             "SELECT client_port FROM pg_stat_activity a JOIN pg_stat_progress_copy p USING (pid)"
-            " WHERE application_name = 'migration: Loading range 3 of table raw_documents' AND tuples_processed > 100"
+            " WHERE application_name LIKE 'migration: Loading range _ of table raw_documents' AND tuples_processed > 100"
         )
         return next((c.pid for c in psutil.net_connections("tcp") if ports and c.laddr.port == int(ports[0])), None)
 
     process = deployment.until(copying)
     psutil.Process(process).send_signal(signal.SIGKILL)
     assert deployment.ended(run) == "success"
-    tries = {n: t["try_number"] for (task, n), t in instances(deployment, run).items() if task == ROWS}
-    assert tries == {0: 1, 1: 1, 2: 2, 3: 1}
+    tries = [t["try_number"] for (task, _), t in instances(deployment, run).items() if task == ROWS]
+    assert sorted(tries) == [1, 1, 1, 2]
     assert deployment.query("SELECT count(*), count(DISTINCT id) FROM public.raw_documents") == ["24000|24000"]

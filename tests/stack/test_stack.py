@@ -14,7 +14,7 @@ import psutil
 import psycopg
 import pytest
 
-from local.api import Api, ApiError
+from local.api import Api, ApiError, quoted
 from tests.stack.stack import LASTING, ONCE, REAL, Stack, crash, docker, refused, until
 
 pytestmark = pytest.mark.slow
@@ -323,6 +323,31 @@ def test_two_workers_that_share_no_disk_migrate_together(stack: Stack) -> None:
     assert rows_of(stack) == ROWS
 
 
+def test_two_workers_share_one_table_that_is_loaded_in_ranges(stack: Stack) -> None:
+    larger(stack)
+    plan = stack.root / "include/plans/widgettdc.yaml"
+    text = plan.read_text()
+    plan.write_text(text.replace("  raw_documents: {}", "  raw_documents: {ranges: 8}"))
+
+    def known() -> bool | None:
+        tasks = stack.api.get("/dags/migrate_widgettdc/tasks")["tasks"]
+        return any(task["task_id"] == "load.raw_documents.rows" for task in tasks) or None
+
+    try:
+        until(known, 120)
+        run = migrate(stack)
+    finally:
+        plan.write_text(text)
+    pages = stack.api.pages(f"/dags/migrate_widgettdc/dagRuns/{quoted(run)}/taskInstances", "task_instances")
+    ranges = {t["rendered_map_index"]: t["hostname"] for t in pages if t["task_id"] == "load.raw_documents.rows"}
+    print("\n".join(f"{label:20} {host}" for label, host in ranges.items()))
+    assert len(ranges) == 8
+    assert set(ranges.values()) == {
+        stack.container("airflow-worker", number)["Config"]["Hostname"] for number in (1, 2)
+    }
+    assert rows_of(stack) == ROWS * SCALE
+
+
 @pytest.mark.parametrize("service", ["airflow-worker", "redis"])
 def test_a_crash_of_a_worker_or_of_the_broker_loses_nothing(stack: Stack, service: str) -> None:
     larger(stack)
@@ -341,7 +366,7 @@ def test_what_a_worker_reports_lies_in_the_store(stack: Stack) -> None:
     stack.shell(
         "docker compose -f docker-compose.yaml -f docker-compose.celery.yaml cp airflow-worker:/opt/airflow/store ./store"
     )
-    assert (stack.root / "store/assessment_shop/report.html").read_text().startswith("<!doctype html>")
+    assert (stack.root / "store/assessment_shop/report.html").read_text().startswith("<!DOCTYPE html>")
     assert len(list(stack.root.glob("store/*/report.html"))) > 1  # those of the migrations too
 
 
