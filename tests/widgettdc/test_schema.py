@@ -273,6 +273,21 @@ def test_an_index_that_an_interrupted_upgrade_left_behind_is_made_anew(connectio
     assert check(target_dsn) == []
 
 
+def test_check_tells_of_an_index_of_another_method_and_of_one_that_is_not_finished(
+    connection: Connection, target_dsn: str
+) -> None:
+    upgrade(target_dsn)
+    run(connection, f"DROP INDEX {SEARCH}", f"CREATE INDEX {SEARCH} ON memory_entities (text)")
+    assert check(target_dsn) == [f"The index {SEARCH} is of method btree; gin was expected."]
+    run(
+        connection, "INSERT INTO memory_entities (org_id, text, updated_at) VALUES ('o', 't', now()), ('o', 't', now())"
+    )
+    with psycopg.connect(target_dsn, autocommit=True) as other, pytest.raises(psycopg.errors.UniqueViolation):
+        other.execute("CREATE UNIQUE INDEX CONCURRENTLY half ON memory_entities (text)")
+    run(connection, f"DROP INDEX {SEARCH}", f"ALTER INDEX half RENAME TO {SEARCH}")
+    assert f"The index {SEARCH} is not finished; gin was expected." in check(target_dsn)
+
+
 def test_a_role_that_may_not_create_the_extension_is_told_who_may_and_nothing_is_changed(
     connection: Connection, target_dsn: str, postgres_server: Server
 ) -> None:

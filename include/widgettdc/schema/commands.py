@@ -56,7 +56,7 @@ def check(dsn: str) -> list[str]:
             return [f"The database is at revision {current or 'none'}; the newest is {newest}. Run upgrade."]
         options = {"include_name": lambda name, kind, _: kind != "table" or name in head.tables}
         context = MigrationContext.configure(connection, opts=options)
-        return [str(difference) for difference in compare_metadata(context, head)]
+        return [str(difference) for difference in compare_metadata(context, head)] + _unlike(connection)
 
 
 def draft(dsn: str, message: str) -> Path:
@@ -65,6 +65,24 @@ def draft(dsn: str, message: str) -> Path:
         made = command.revision(config, message, autogenerate=True)
         assert isinstance(made, Script)
         return Path(made.path)
+
+
+def _unlike(connection: Connection) -> list[str]:
+    """Indexes of another method than theirs, or unfinished: what Alembic's comparison does not look at."""
+    wanted = {
+        str(index.name): index.dialect_options["postgresql"]["using"] or "btree"
+        for table in head.tables.values()
+        for index in table.indexes
+    }
+    found = connection.exec_driver_sql(
+        "SELECT c.relname, a.amname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " JOIN pg_am a ON a.oid = c.relam WHERE c.relnamespace = current_schema()::regnamespace"
+    ).all()
+    return [
+        f"The index {name} is {'of method ' + method if valid else 'not finished'}; {wanted[name]} was expected."
+        for name, method, valid in found
+        if name in wanted and (method, valid) != (wanted[name], True)
+    ]
 
 
 def _recognise(connection: Connection, config: Config) -> None:
