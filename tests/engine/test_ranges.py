@@ -15,13 +15,13 @@ import pytest
 
 from migration import steps
 from migration.assess import assess
-from migration.errors import CutOverRefused, MigrationError, RejectedRows, TransientError
+from migration.errors import CutOverRefused, MigrationError, RejectedRows, SourceError, TransientError
 from migration.job import Job, Params
 from migration.load import ranges
 from migration.load import table as loading
 from migration.load.blocks import Block, blocks
 from migration.load.bounds import condition
-from migration.plan import Plan
+from migration.plan import SPLIT_ROWS, Plan
 from migration.postgres import target
 from migration.postgres.target import lock_key
 from tests.engine.support import (
@@ -368,6 +368,21 @@ def test_the_log_names_the_ranges_and_what_each_did(job: Job, caplog: pytest.Log
     assert told[0] == "cut t: 1,000 rows in 4 ranges: 1: 1 – 250; 2: 251 – 500; 3: 501 – 750; 4: 751 – 1,000"
     assert "\nload t 251 – 500: 249 rows loaded, 1 quarantined, 0 excluded of 250; " in "\n".join(told)
     assert told[-1].startswith("load t: 996 rows loaded, 4 quarantined, 0 excluded of 1,000, 2 values altered; ")
+
+
+def test_a_snapshot_that_ranges_are_loaded_from_is_replaced_by_no_other(job: Job) -> None:
+    steps.cut(job, "t")
+    (job.folder / "manifest.json").unlink()
+    (job.folder / "snapshot.db").unlink()
+    database(job.source, "INSERT INTO p VALUES (99)")
+    with pytest.raises(SourceError, match="snapshot that tables of this run are loaded from .* is gone"):
+        steps.backup(job)
+
+
+def test_rows_alone_divide_a_table_among_tasks_and_not_in_one_process(job: Job) -> None:
+    large = with_plan(job, lambda t: t.update(ranges=None, rows=SPLIT_ROWS))
+    assert large.plan.tables["t"].split
+    assert "ranges" not in steps.load(large, "t")
 
 
 @pytest.mark.parametrize(

@@ -35,16 +35,19 @@ from migration.words import counted, visible
 
 log = logging.getLogger("migration")
 
-RANGE_ROWS = 1_000_000
-RANGE_BYTES = 256 << 20
-"""What a range holds where the plan gives no number: some ten seconds of work, against one that a task costs."""
+RANGE_ROWS = 2_500_000
+RANGE_BYTES = 1 << 30
+"""What a range holds where the plan gives no number: several seconds of work, against the one that a task costs."""
 
 SUMMED = ("source_rows", "loaded", "quarantined", "excluded", "altered", "bytes", "seconds")
 
 
 def load_in_turn(job: Job, table: str) -> dict[str, Any]:
-    """Load ``table`` as its plan says: at once, or in ranges one after the other; its figures."""
-    if not job.plan.tables[table].split:
+    """Load ``table`` in this process: in ranges, one after the other, if its plan asks for them; its figures.
+
+    Rows alone, however many, are no reason: here ranges cost a scan, and there is nobody to share them with.
+    """
+    if job.plan.tables[table].ranges in (None, "off"):
         return load_table(job, table)
     for part in cut_table(job, table):
         load_range(job, table, part["number"])
