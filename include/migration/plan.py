@@ -136,8 +136,8 @@ class ForeignKeyPlan(_Strict):
 MOST_RANGES = 1000
 """Airflow maps a task over at most 1024 values ([core] max_map_length)."""
 SPLIT_ROWS = 10_000_000
-"""A table of so many rows is loaded in ranges where the plan does not say otherwise: a COPY of fewer narrow ones takes no
-longer than the tasks that a division adds."""
+"""A table of so many rows is loaded in ranges where the plan does not say otherwise: a COPY of fewer narrow ones takes
+no longer than the tasks that a division adds."""
 
 
 def _switched_off(value: Any) -> Any:
