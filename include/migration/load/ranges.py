@@ -31,6 +31,7 @@ from migration.postgres.staging import hold
 from migration.postgres.target import connected, lock
 from migration.sqlite.opening import open_snapshot
 from migration.sqlite.snapshot import snapshot_path
+from migration.telling import detail
 from migration.words import counted, visible
 
 log = logging.getLogger("migration")
@@ -68,19 +69,17 @@ def cut_table(job: Job, table: str) -> list[dict[str, Any]]:
         drop_views(connection, job)
         with connection.transaction():
             reading, staged = prepared(job, table, snapshot, connection)
+            log.info(
+                "cut %s: dividing the snapshot's rows into ranges of the key, to be loaded into %s, which is emptied",
+                *(visible(table), visible(f"{staged.schema}.{staged.name}")),
+            )
             size = measure(snapshot, reading)
+            ranges = _cut(snapshot, reading, job.plan.tables[table], size)
             empty(connection, job, table, staged)
             state.clear(connection, state.loads, run_id=job.run_id, table_name=table)
-            ranges = _cut(snapshot, reading, job.plan.tables[table], size)
             _record(connection, job, table, ranges, size)
-    labels = [f"{number}: {part.label}" for number, part in enumerate(ranges, 1)]
-    log.info(
-        "cut %s: %s in %s: %s",
-        visible(table),
-        counted(size.rows, "row"),
-        counted(len(ranges), "range"),
-        "; ".join(labels),
-    )
+    detail(f"cut {table}: the ranges", (f"{number}: {part.label}" for number, part in enumerate(ranges, 1)))
+    log.info("cut %s: %s in %s", *(visible(table), counted(size.rows, "row"), counted(len(ranges), "range")))
     return [{"number": number, "label": part.label} for number, part in enumerate(ranges, 1)]
 
 
