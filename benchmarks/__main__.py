@@ -4,6 +4,7 @@ import sys
 
 from benchmarks.data_layer import command as data_layer
 from benchmarks.indexes import command as indexes
+from local.files import told_in_one_sentence
 
 COMMANDS = {"data-layer": data_layer.main, "indexes": indexes.main}
 USAGE = """usage: ./bench SUBCOMMAND [OPTIONS]    (./bench SUBCOMMAND --help)
@@ -23,4 +24,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    with told_in_one_sentence("bench"):
+        sys.exit(main(sys.argv[1:]))
