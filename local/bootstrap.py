@@ -1,7 +1,8 @@
-"""First step of ./run and ./test, in any bare Python 3.11 to 3.13: makes the virtual environment.
+"""First step of ./run, ./test and ./bench, in any bare Python 3.11 to 3.13: makes the virtual environment.
 
 It lies in .local/venv-<version> and holds exactly requirements.lock. A stamp in it says that it is complete:
-later starts go straight on, and one that was interrupted has no stamp and is made again.
+later starts go straight on, and one that was interrupted has no stamp and is made again. What only the tests in a
+browser need is added when they are asked for.
 """
 
 import ast
@@ -26,6 +27,9 @@ VENV = LOCAL / f"venv-{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = VENV / "bin" / "python"
 LOG = LOCAL / "setup.log"
 STAMP = VENV / "complete"
+BROWSER_LOCK = ROOT / "tests" / "browser" / "requirements.lock"
+WHEELS = ("--require-hashes", "--only-binary", ":all:")  # nothing is compiled here
+UV = (PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--compile-bytecode")
 # What pip and uv say when they cannot get through, as opposed to a package that does not exist.
 OFFLINE = re.compile(
     r"dns error|name resolution|error sending request|connection (refused|broken|reset)|timed out"
@@ -50,14 +54,14 @@ def require_platform() -> None:
         )
 
 
-def wanted_stamp() -> str:
+def wanted_stamp(lock: Path) -> str:
     """Changes with the lock, the Python, and the place: a moved or upgraded environment is made again."""
     interpreter = f"{sys.version}\n{sys.base_prefix}\n{VENV}\n"
-    return hashlib.sha256(interpreter.encode() + LOCK.read_bytes()).hexdigest()
+    return hashlib.sha256(interpreter.encode() + lock.read_bytes()).hexdigest()
 
 
-def is_complete() -> bool:
-    return STAMP.exists() and STAMP.read_text() == wanted_stamp()
+def is_complete(stamp: Path, lock: Path) -> bool:
+    return stamp.exists() and stamp.read_text() == wanted_stamp(lock)
 
 
 def clean_environment() -> dict[str, str]:
@@ -141,28 +145,36 @@ def make_venv(lock: int) -> None:
     environment = installer_environment(read_pip_settings())
     uv_only = LOCAL / "uv.lock"
     uv_only.write_text(lock_entry("uv"))
-    wheels = ("--require-hashes", "--only-binary", ":all:")  # nothing is compiled here
     pip = (PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--retries", "2")
-    run_step([*pip, *wheels, "-r", uv_only], environment, lock)
-    uv = (PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--compile-bytecode")
-    run_step([*uv, *wheels, "-r", LOCK], environment, lock)
+    run_step([*pip, *WHEELS, "-r", uv_only], environment, lock)
+    run_step([*UV, *WHEELS, "-r", LOCK], environment, lock)
     uv_only.unlink()
-    STAMP.write_text(wanted_stamp())
+    STAMP.write_text(wanted_stamp(LOCK))
 
 
 def ensure_venv() -> None:
     """Make the virtual environment unless it is complete. Starts at the same time wait for one another."""
-    if is_complete():
+    if is_complete(STAMP, LOCK):
         return
     require_folder(LOCAL)
     wait = lambda: print("Waiting for another ./run or ./test that is setting up here …", flush=True)  # noqa: E731
     with locked(LOCAL / "setup.lock", wait) as lock:
-        if is_complete():
+        if is_complete(STAMP, LOCK):
             return
         began = time.monotonic()
         print("Setting up Python packages in .local (once; up to two minutes on a first start) …", flush=True)
         make_venv(lock)
         print(f"Set up in {time.monotonic() - began:.0f} s.", flush=True)
+
+
+def ensure_browser_tools() -> None:
+    """Add what drives a browser, once. It is 46 MB that nothing else needs."""
+    stamp = VENV / "complete-browser"
+    if is_complete(stamp, BROWSER_LOCK):
+        return
+    with locked(LOCAL / "setup.lock", lambda: None) as lock:
+        run_step([*UV, *WHEELS, "-r", BROWSER_LOCK], installer_environment(read_pip_settings()), lock)
+    stamp.write_text(wanted_stamp(BROWSER_LOCK))
 
 
 def main() -> None:
@@ -174,6 +186,8 @@ def main() -> None:
             return
     require_platform()
     ensure_venv()
+    if tool == "test" and any("tests/browser" in argument for argument in rest):
+        ensure_browser_tools()
     environment = clean_environment() | {"PYTHONPATH": f"{ROOT / 'include'}{os.pathsep}{ROOT}"}
     os.execve(PYTHON, [str(PYTHON), "-P", "-m", "local.command", tool, *rest], environment)
 

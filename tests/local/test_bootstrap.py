@@ -91,13 +91,31 @@ def test_an_environment_is_complete_only_with_the_stamp_of_this_lock_and_python(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bootstrap.VENV.mkdir()
-    assert not bootstrap.is_complete()
-    bootstrap.STAMP.write_text(bootstrap.wanted_stamp())
-    assert bootstrap.is_complete()
+    assert not bootstrap.is_complete(bootstrap.STAMP, bootstrap.LOCK)
+    bootstrap.STAMP.write_text(bootstrap.wanted_stamp(bootstrap.LOCK))
+    assert bootstrap.is_complete(bootstrap.STAMP, bootstrap.LOCK)
     changed = folder / "requirements.lock"
     changed.write_text(bootstrap.LOCK.read_text() + "# changed\n")
     monkeypatch.setattr(bootstrap, "LOCK", changed)
-    assert not bootstrap.is_complete()
+    assert not bootstrap.is_complete(bootstrap.STAMP, bootstrap.LOCK)
+
+
+def test_the_browsers_tools_are_added_once_and_again_when_their_lock_changes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: list[str] = []
+    monkeypatch.setattr(bootstrap, "run_step", lambda command, *_: added.append(str(command[-1])))
+    monkeypatch.setattr(bootstrap, "read_pip_settings", dict)
+    lock = folder / "browser.lock"
+    lock.write_text("one\n")
+    monkeypatch.setattr(bootstrap, "BROWSER_LOCK", lock)
+    bootstrap.VENV.mkdir()
+    for _ in range(2):
+        bootstrap.ensure_browser_tools()
+    assert added == [str(lock)]
+    lock.write_text("two\n")
+    bootstrap.ensure_browser_tools()
+    assert added == [str(lock)] * 2
 
 
 def test_an_interrupted_setup_is_made_again_from_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
