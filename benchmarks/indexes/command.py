@@ -19,8 +19,8 @@ from benchmarks.indexes.measuring import (
     measure_candidates,
     measure_costs,
     measure_pending,
+    measure_reads,
     measure_searches,
-    plans_of_reads,
 )
 from benchmarks.indexes.page import PAGE, page
 from local.postgres import throwaway_cluster
@@ -68,7 +68,7 @@ def run(sizes: Sequence[int], command: str) -> Measured:
                 measured.searches += measure_searches(world, places)
                 if memories == sizes[-1]:
                     _tell("plans, costs of each index")
-                    measured.plans = plans_of_reads(world, places)
+                    measured.reads = measure_reads(world, places)
                     measured.costs = measure_costs(places)
                     measured.pending = measure_pending(places)
                     _tell("other indexes")

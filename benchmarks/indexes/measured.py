@@ -51,18 +51,27 @@ class Cost:
     wal: float | None
 
 
+@dataclass(frozen=True)
+class Read:
+    """How an operation finds its rows, and the most pages that one of some calls reads, by the way it is done."""
+
+    operation: str
+    words: str
+    pages: dict[str, int]
+
+
 @dataclass
 class Measured:
-    """All of it; `plans` by operation."""
+    """All of it."""
 
     command: str
     environment: dict[str, str]
     memories: int = 0
-    """The size at which candidates, costs and plans were taken."""
+    """The size at which all but the searches were measured."""
     searches: list[Search] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
-    plans: dict[str, list[str]] = field(default_factory=dict)
+    reads: list[Read] = field(default_factory=list)
     pending: dict[str, tuple[float, float]] = field(default_factory=dict)
     """What trigrams add to a row (microseconds, bytes of WAL), with and without a pending list: on, off."""
 
@@ -78,5 +87,6 @@ def read() -> Measured:
         for each in kept["searches"]
     ]
     kept["candidates"] = [Candidate(**each) for each in kept["candidates"]]
+    kept["reads"] = [Read(**each) for each in kept["reads"]]
     kept["costs"] = [Cost(**each) for each in kept["costs"]]
     return Measured(**kept)

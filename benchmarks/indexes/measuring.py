@@ -12,13 +12,13 @@ from psycopg import sql
 
 from benchmarks.data_layer.application import LIMIT, Application, Memories
 from benchmarks.data_layer.choosing import Chooser
-from benchmarks.data_layer.operations import OPERATIONS, READS
+from benchmarks.data_layer.operations import READS, Arguments, Operation
 from benchmarks.data_layer.places import Places
 from benchmarks.data_layer.single import AnswersDiffer
 from benchmarks.data_layer.world import World
-from benchmarks.indexes.measured import Answer, Candidate, Cost, Search
+from benchmarks.indexes.measured import Answer, Candidate, Cost, Read, Search
 from benchmarks.indexes.plans import Plan, Statement, explain, explain_for_any, statements
-from widgettdc.database import Database
+from widgettdc.database import Database, Unit
 from widgettdc.repository import Memory, Page
 from widgettdc.sample import ORGS
 
@@ -26,6 +26,7 @@ LARGEST, SMALLEST = ORGS[0], ORGS[-1]
 LIKE, FTS5, BEFORE, AFTER, ANY = "SQLite", "SQLite, FTS5", "0001", "0002", "0002, planned for any text"
 TIMES = 5
 NEW_ROWS = 2_000
+CALLS = 20
 TRIGRAMS = "memory_entities_text_idx"
 
 CANDIDATES = {
@@ -244,18 +245,32 @@ def measure_pending(places: Places) -> dict[str, tuple[float, float]]:
     return found
 
 
-def plans_of_reads(world: World, places: Places) -> dict[str, list[str]]:
-    """How each reading operation finds its rows, in words, statement by statement."""
-    database, found = Database(places.postgres), {}
-    with psycopg.connect(places.postgres, autocommit=True) as connection:
+def measure_reads(world: World, places: Places) -> list[Read]:
+    """Each reading operation before and after, planned for its own values and as a prepared statement for any."""
+    database = Database(places.postgres)
+    with (
+        psycopg.connect(places.baseline, autocommit=True) as before,
+        psycopg.connect(places.postgres, autocommit=True) as after,
+        database.reading() as unit,
+    ):
+        found = []
         for operation in READS:
-            given, named = operation.draw(Chooser(world, 1))
-            with database.reading() as unit:
-                sent = statements(unit, lambda unit: OPERATIONS[operation.name].act(unit, *given, **named))  # noqa: B023
-            plans = [explain(connection, each) for each in sent]
-            found[operation.name] = [f"{p.words} ({p.pages} pages, {p.milliseconds:.1f} ms)" for p in plans]
+            chooser = Chooser(world, 1)
+            pages: dict[str, int] = {}
+            for _ in range(CALLS):
+                act = partial(_do, operation, operation.draw(chooser))
+                (statement,) = statements(unit, act)
+                for side, connection in ((BEFORE, before), (AFTER, after)):
+                    for way, plan in ((side, explain), (f"{side}, for any", explain_for_any)):
+                        pages[way] = max(pages.get(way, 0), plan(connection, statement).pages or 0)
+            found.append(Read(operation.name, explain(after, statement).words, pages))
     database.close()
     return found
+
+
+def _do(operation: Operation, arguments: Arguments, unit: Unit) -> object:
+    given, named = arguments
+    return operation.act(unit, *given, **named)
 
 
 def _one(connection: psycopg.Connection[Any], query: Any, *values: object) -> Any:

@@ -18,7 +18,7 @@ def _covered(by: str) -> Serving:
     return Serving((), f"covered by `{by}`; {PRISMA}")
 
 
-_UNUSED = Serving((), f"no operation asks for it; {PRISMA}")
+_UNUSED = Serving((), f"no operation needs it; {PRISMA}")
 
 SERVING = {
     "memory_entities_pkey": Serving(("memory by id",), "updates, locks and deletes too"),
@@ -44,16 +44,18 @@ SERVING = {
     "raw_documents_ingested_at_idx": _UNUSED,
     "structured_facts_pkey": Serving((), KEY),
     "structured_facts_subject_idx": Serving(("facts about a subject",)),
-    "structured_facts_doc_id_idx": Serving(("facts of a document",)),
+    "structured_facts_doc_id_id_idx": Serving(("facts of a document",)),
     "structured_facts_org_id_idx": _UNUSED,
     "decisions_pkey": Serving(("decision with KPIs by id",)),
-    "decisions_org_id_idx": Serving(("newest decisions with KPIs",), "an organisation's decisions are few: sorted"),
+    "decisions_org_id_made_at_id_idx": Serving(("newest decisions with KPIs",)),
+    "decisions_org_id_idx": _covered("decisions_org_id_made_at_id_idx"),
     "decisions_made_at_idx": _UNUSED,
     "evolution_kpis_pkey": Serving(("measure a KPI",)),
     "evolution_kpis_decision_id_idx": Serving(("decision with KPIs by id", "newest decisions with KPIs")),
     "evolution_kpis_measured_at_idx": _UNUSED,
     "pal_focus_windows_pkey": Serving((), KEY),
-    "pal_focus_windows_user_id_idx": Serving(("focus windows of a week",), "a user's windows are few: sorted"),
+    "pal_focus_windows_user_id_start_time_id_idx": Serving(("focus windows of a week",)),
+    "pal_focus_windows_user_id_idx": _covered("pal_focus_windows_user_id_start_time_id_idx"),
     "pal_focus_windows_start_time_idx": _UNUSED,
     "pal_stress_levels_pkey": Serving((), KEY),
     "pal_stress_levels_user_id_measured_at_id_idx": Serving(

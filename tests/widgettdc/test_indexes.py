@@ -14,7 +14,7 @@ from benchmarks.data_layer.operations import OPERATIONS
 from benchmarks.data_layer.world import World
 from benchmarks.indexes.command import main
 from benchmarks.indexes.measured import read
-from benchmarks.indexes.plans import Statement, explain, statements
+from benchmarks.indexes.plans import Statement, explain, explain_for_any, statements
 from benchmarks.indexes.serving import PRISMA, SERVING
 from tests.conftest import Server
 from widgettdc.database import Database
@@ -83,4 +83,6 @@ def test_an_index_is_used_by_the_operations_it_is_there_for_which_need_none_of_t
         for name in (name for name, serving in SERVING.items() if serving.note.endswith(PRISMA)):
             connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
         found = [explain(connection, statement, execute=False) for statement in sent[operation]]
-    assert index in frozenset[str]().union(*(plan.indexes for plan in found)), found
+        for_any = [explain_for_any(connection, statement) for statement in sent[operation]]
+    for plans in (found, for_any):
+        assert index in frozenset[str]().union(*(plan.indexes for plan in plans)), plans

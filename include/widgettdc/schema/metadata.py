@@ -12,10 +12,14 @@ for _table in Base.metadata.sorted_tables:
     _table.to_metadata(head)
 
 # Revision 0002; which query each serves, and what it costs: docs/index-strategy.md.
-_memories, _levels = head.tables["memory_entities"].c, head.tables["pal_stress_levels"].c
-_documents, _facts = head.tables["raw_documents"].c, head.tables["structured_facts"].c
-Index(None, _memories.text, postgresql_using="gin", postgresql_ops={"text": "gin_trgm_ops"})
-Index(None, _memories.org_id, _memories.created_at, _memories.id)
-Index(None, _documents.org_id, _documents.ingested_at, _documents.id)
-Index(None, _facts.doc_id)
-Index(None, _levels.user_id, _levels.measured_at, _levels.id)
+Index(None, head.tables["memory_entities"].c.text, postgresql_using="gin", postgresql_ops={"text": "gin_trgm_ops"})
+for _name, *_keys in (
+    ("memory_entities", "org_id", "created_at"),
+    ("raw_documents", "org_id", "ingested_at"),
+    ("structured_facts", "doc_id"),
+    ("decisions", "org_id", "made_at"),
+    ("pal_focus_windows", "user_id", "start_time"),
+    ("pal_stress_levels", "user_id", "measured_at"),
+):
+    _columns = head.tables[_name].c
+    Index(None, *(_columns[_key] for _key in _keys), _columns.id)  # in the order in which pages are asked for

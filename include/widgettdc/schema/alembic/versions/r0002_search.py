@@ -19,7 +19,9 @@ TRIGRAMS = "memory_entities_text_idx"
 INDEXES = {
     "memory_entities_org_id_created_at_id_idx": ("memory_entities", ["org_id", "created_at", "id"]),
     "raw_documents_org_id_ingested_at_id_idx": ("raw_documents", ["org_id", "ingested_at", "id"]),
-    "structured_facts_doc_id_idx": ("structured_facts", ["doc_id"]),
+    "structured_facts_doc_id_id_idx": ("structured_facts", ["doc_id", "id"]),
+    "decisions_org_id_made_at_id_idx": ("decisions", ["org_id", "made_at", "id"]),
+    "pal_focus_windows_user_id_start_time_id_idx": ("pal_focus_windows", ["user_id", "start_time", "id"]),
     "pal_stress_levels_user_id_measured_at_id_idx": ("pal_stress_levels", ["user_id", "measured_at", "id"]),
 }
 
