@@ -78,6 +78,10 @@ def test_the_image_is_of_the_version_that_the_requirements_name() -> None:
     assert image[1] == named[1]
 
 
+def test_one_service_alone_builds_the_image_that_all_use() -> None:
+    assert [s for s, facts in SERVICES.items() if "build" in facts and "profiles" not in facts] == ["airflow-init"]
+
+
 @pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "docker").glob("*.sh")))
 def test_the_scripts_are_plain_sh(script: str) -> None:
     path = ROOT / "docker" / script
