@@ -137,7 +137,7 @@ class MemoryRepository:
         """An organisation's memories that contain a text, newest first.
 
         Upper and lower case are alike as far as the database's locale knows them (in the locale C, only A to Z);
-        %, _ and \\ stand for themselves, and an empty text is in every memory.
+        %, _ and \\ stand for themselves, and an empty text is in every memory. Invalid for what no memory can hold.
         """
         checked(MemoryEntity, {"org_id": org_id, "text": text})
         literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
