@@ -4,13 +4,15 @@ import sys
 
 from benchmarks.data_layer import command as data_layer
 from benchmarks.indexes import command as indexes
+from benchmarks.load import command as load
 from local.files import told_in_one_sentence
 
-COMMANDS = {"data-layer": data_layer.main, "indexes": indexes.main}
+COMMANDS = {"data-layer": data_layer.main, "indexes": indexes.main, "load": load.main}
 USAGE = """usage: ./bench SUBCOMMAND [OPTIONS]    (./bench SUBCOMMAND --help)
 
   data-layer    the application's operations, SQLite against PostgreSQL: alone, together, and under load
   indexes       the application's indexes: what each serves and costs, and what else could serve searches
+  load          a whole migration: against the limit, psql's COPY of ready files, and against other loaders
 """
 
 

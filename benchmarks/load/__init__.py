@@ -1,0 +1,1 @@
+"""How fast the migration is: against the limit of COPY, and against other loaders."""

@@ -1,0 +1,311 @@
+"""The page of results: what moving a database takes, beside the limit and beside other loaders."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.load import ratios
+from benchmarks.load.contest import LIMIT, PRODUCT, Contest, Round
+from benchmarks.load.meter import Cost
+from benchmarks.load.peers import PEERS
+from benchmarks.load.results import Results
+from benchmarks.load.scale import Grown
+from benchmarks.pages import duration, table
+from local.files import ROOT
+
+PAGE = ROOT / "docs" / "speed.md"
+PLOT = "speed.svg"
+LEARNED = Path(__file__).with_name("learned.md")
+
+ABOUT = """\
+# Speed: near the cost of COPY
+
+Made by `{command}`; do not edit. Everyone moves the same SQLite file into tables of the same types on the same
+server, in turns, each in a database of its own and after a CHECKPOINT. Numbers are medians of the rounds, and a ratio
+is the median of the ratios of the rounds.
+
+* **product** is the migration as its tasks do it, one table after the other: `load`, with the guards of every value and
+  the balance; `finish_schema`, keys, indexes, sequences, ANALYZE, foreign keys; `verify`, the proof of every value.
+* **limit** is `psql \\copy` of ready files in COPY's binary form, which were written from the proved tables, and then
+  the same keys, indexes, sequences and ANALYZE from scripts, on as many connections.
+* The others move the rows; *keys and indexes* are those scripts' for them too.
+* The product's seconds begin when its process has read its code, as psql has at once; that takes {start}, and it is
+  added wherever the product is compared with another loader.
+* **No ratio is printed for a load that the proof did not pass.** Tables that were filled by others are compared with
+  the proved ones by hashes of all their rows; what differs is said.
+* CPU is that of the client's processes and of the server's, memory is what the client had resident at most.
+"""
+
+
+def page(results: Results) -> str:
+    """The whole page."""
+    start = max((ratios.middle(one, PRODUCT, lambda r: r.start) for one in results.contests), default=0)
+    parts = [
+        ABOUT.format(command=results.command, start=duration(start)),
+        _in_short(results),
+        f"![How many times the limit]({PLOT})\n",
+        *(_contest(one) for one in results.contests),
+        _tiny(results),
+        _growth("Rows", "rows", results.rows),
+        _growth("Tables", "tables", results.tables),
+        LEARNED.read_text("utf-8"),
+        "## Where this was measured\n",
+        table(("environment", ""), list(results.environment.items())).replace("---:", "---"),
+        _versions(results),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _factor(factor: float | None) -> str:
+    return "–" if factor is None else f"**{factor:.2f} ×**"
+
+
+def _found(results: Results, name: str) -> list[Contest]:
+    return [one for one in results.contests if one.dataset.name == name]
+
+
+IN_SHORT = "The goals are for the full form; with little data the fixed cost of a step is most of it.\n"
+Goal = tuple[str, str, float | None]
+"""What is measured, its goal, and what it is."""
+
+
+def _in_short(results: Results) -> str:
+    """Each goal, and what was measured."""
+    goals = [
+        *(goal for one in _found(results, "widgettdc")[:1] for goal in _of_widgettdc(one)),
+        *((f"{one.dataset.title} ÷ limit", "≤ 1.20", ratios.against_limit(one)) for one in _found(results, "narrow")),
+        *((f"{one.dataset.title} ÷ limit", "≤ 1.10", ratios.against_limit(one)) for one in _found(results, "blobs")),
+        *_of_growth(results),
+    ]
+    return (
+        "## In short\n\nThe goals are for the full form; with little data the fixed cost of a step is most of it.\n\n"
+        + table(
+            ("", "goal", "measured", ""),
+            [(what, goal, _shown(value), _met(goal, value)) for what, goal, value in goals],
+        )
+    )
+
+
+def _of_widgettdc(contest: Contest) -> list[Goal]:
+    wide, whole = ratios.of_table("memory_entities"), ratios.load_and_finish
+    per_table = [
+        ratios.ratio(contest, ("pgloader", seconds), (PRODUCT, seconds))
+        for seconds in map(ratios.of_table, _names(contest))
+    ]
+    proved = ratios.ratio(contest, (PRODUCT, ratios.proof), (PRODUCT, ratios.load))
+    return [
+        ("wide rows with JSON and times ÷ limit", "≤ 1.10", ratios.against_limit(contest, wide)),
+        ("all rows ÷ limit", "", ratios.against_limit(contest)),
+        ("rows, keys, indexes, ANALYZE ÷ limit", "≤ 1.25", ratios.against_limit(contest, whole)),
+        ("proof of every value ÷ load", "≤ 0.60", proved),
+        ("pgloader ÷ product, rows", "", ratios.faster_than(contest, "pgloader")),
+        ("pgloader ÷ product, rows, keys, indexes", "≥ 4.50", ratios.faster_than(contest, "pgloader", whole)),
+        ("pgloader ÷ product, the least of a table", "≥ 4.00", min((f for f in per_table if f), default=None)),
+        (
+            "pgloader's rows ÷ product's rows, keys, indexes and proof",
+            "≥ 2.50",
+            ratios.faster_than(contest, "pgloader", ratios.all_three, ratios.load),
+        ),
+        ("ingestr ÷ product, rows", "≥ 1.30", ratios.faster_than(contest, "ingestr")),
+    ]
+
+
+def _of_growth(results: Results) -> list[Goal]:
+    steps = [cost for one in (*results.rows, *results.tables) for cost in one.costs.values()]
+    steps += [one.assess for one in results.rows if one.assess]
+    steps += [cost for one in results.contests for r in one.rounds[PRODUCT] for cost in (r.load, r.finish, r.proof)]
+    goals: list[Goal] = [
+        ("memory of any step, MB", "≤ 250", max(one.resident for one in steps) / 1e6 if steps else None)
+    ]
+    for unit, grown in (("row", results.rows), ("table", results.tables)):
+        if len(grown) > 1:
+            each = [one.costs["load"].seconds / one.number for one in grown]
+            goals.append((f"load per {unit}, largest ÷ smallest database", "≤ 1.15", each[-1] / each[0]))
+    if results.sample:
+        goals.append(("the sample of ./run, all steps, s", "≤ 3.00", results.sample.seconds))
+    return goals
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def _met(goal: str, value: float | None) -> str:
+    if not goal or value is None:
+        return ""
+    bound = float(goal[2:])
+    return "met" if (value <= bound if goal.startswith("≤") else value >= bound) else "not met"
+
+
+def _names(contest: Contest) -> list[str]:
+    """The tables, the slowest first."""
+    first = contest.rounds[PRODUCT][0].by_table
+    return sorted(first, key=lambda name: -first[name])
+
+
+def _contest(contest: Contest) -> str:
+    title = f"{contest.dataset.title}: {contest.rows:,} rows, {contest.dataset.megabytes:,.0f} MB of SQLite"
+    parts = [
+        f"## {title}\n",
+        f"{contest.bytes / 1e6:,.0f} MB in COPY's binary form, {len(contest.rounds[PRODUCT])} rounds.\n",
+        _whole(contest),
+    ]
+    if len(_names(contest)) > 1:
+        parts.append(_by_table(contest))
+    return "\n".join([*parts, _remarks(contest)])
+
+
+def _whole(contest: Contest) -> str:
+    def cell(who: str, cost: Callable[[Round], Cost], number: Callable[[Cost], str]) -> str:
+        costs = sorted((cost(one) for one in contest.rounds[who]), key=lambda one: one.seconds)
+        return number(costs[len(costs) // 2])
+
+    rows = []
+    for who in sorted(contest.rounds, key=lambda who: ratios.middle(contest, who, ratios.load)):
+        finished = any(one.finish.seconds for one in contest.rounds[who])
+        against = ratios.ratio(contest, (who, ratios.load), (LIMIT, ratios.load)) if _whole_load(contest, who) else None
+        rows.append(
+            [
+                who,
+                cell(who, lambda one: one.load, lambda cost: duration(cost.seconds)),
+                _factor(against),
+                cell(who, lambda one: one.load, lambda cost: f"{cost.client:.2f} + {cost.server:.2f} s"),
+                cell(who, lambda one: one.load, lambda cost: f"{cost.resident / 1e6:,.0f} MB"),
+                cell(who, lambda one: one.load, lambda cost: f"{cost.wal / 1e6:,.0f} MB"),
+                cell(who, lambda one: one.load + one.finish, lambda c: duration(c.seconds)) if finished else "–",
+                cell(who, lambda one: one.proof, lambda c: duration(c.seconds)) if who == PRODUCT else "–",
+                "" if who in (PRODUCT, LIMIT) else _factor(ratios.faster_than(contest, who)),
+            ]
+        )
+    headings = ("", "rows", "÷ limit", "CPU client + server", "memory", "WAL", "with keys and indexes", "proof",
+                "÷ product")  # fmt: skip
+    before = contest.rounds[PRODUCT][0].before
+    told = ", ".join(
+        f"{name} {duration(ratios.middle(contest, PRODUCT, lambda one, name=name: one.before[name].seconds))}"  # type: ignore[misc]
+        for name in before
+    )
+    return table(headings, rows) + f"\nBefore its load, the product: {told}.\n"
+
+
+def _whole_load(contest: Contest, who: str) -> bool:
+    """Whether all its rounds loaded every table."""
+    return all(set(one.by_table) >= set(_names(contest)) for one in contest.rounds[who])
+
+
+def _by_table(contest: Contest) -> str:
+    others = [who for who in contest.rounds if who not in (PRODUCT, LIMIT)]
+    rows = []
+    for name in _names(contest):
+        seconds = ratios.of_table(name)
+        proved = ratios.ratio(contest, (PRODUCT, ratios.proof_of_table(name)), (PRODUCT, seconds))
+        line = [
+            name,
+            duration(ratios.middle(contest, PRODUCT, seconds)),
+            duration(ratios.middle(contest, LIMIT, seconds)),
+            _factor(ratios.against_limit(contest, seconds)),
+            _factor(proved),
+        ]
+        for who in others:
+            known = all(name in one.by_table for one in contest.rounds[who])
+            line.append(_factor(ratios.ratio(contest, (who, seconds), (PRODUCT, seconds))) if known else "–")
+        rows.append(line)
+    return table(("", "product", "limit", "÷ limit", "proof ÷ load", *(f"{who} ÷ product" for who in others)), rows)
+
+
+def _remarks(contest: Contest) -> str:
+    lines = [f"* **{who}** gave up: {why}" for who, why in contest.given_up.items()]
+    words = {peer.name: peer for peer in PEERS}
+    for who, rounds in contest.rounds.items():
+        if who not in words:
+            continue
+        said = [f"* {who}: {words[who].words}"]
+        if words[who].own_tables:
+            said.append("it makes tables of its own, which are not compared")
+        said += [f"{name} failed: {why}" for name, why in rounds[0].failed.items()]
+        if rounds[0].differing:
+            said.append("not as the source has it: " + ", ".join(f"{n} ({w})" for n, w in rounds[0].differing.items()))
+        elif not words[who].own_tables:
+            said.append("what it loaded equals the proved rows")
+        lines.append("; ".join(said) + ".")
+    return "\n".join(lines) + "\n"
+
+
+def _tiny(results: Results) -> str:
+    if not results.tiny:
+        return ""
+    found = results.tiny
+    rows = [
+        ["product, all by one process: every step, the proof included", duration(found.together)],
+        ["product, a process for each, which reads its code first", duration(found.apart)],
+        ["pgloader, a process for each: rows, keys and indexes", duration(found.pgloader) if found.pgloader else "–"],
+    ]
+    return f"## {found.databases} tiny databases\n\n" + table(("", "the middle one"), rows)
+
+
+def _growth(title: str, unit: str, grown: Sequence[Grown]) -> str:
+    if not grown:
+        return ""
+
+    def per(one: Grown, step: str) -> str:
+        return duration(one.costs[step].seconds / one.number)
+
+    rows = []
+    for one in grown:
+        memory = [f"{one.costs[step].resident / 1e6:,.0f}" for step in ("load", "finish_schema", "verify")]
+        assess = [f"{one.assess.resident / 1e6:,.0f}", duration(one.assess.seconds)] if one.assess else ["–", "–"]
+        rows.append(
+            [
+                f"{one.number:,} {unit}",
+                *(per(one, step) for step in ("load", "finish_schema", "verify")),
+                *memory,
+                *assess,
+            ]
+        )
+    headings = (title, "load", "keys", "proof", "load, MB", "keys, MB", "proof, MB", "assessment, MB", "assessment")
+    return f"## {title}: time for each, and memory\n\n" + table(headings, rows)
+
+
+def _versions(results: Results) -> str:
+    lines = [f"* {name}: {version}" for name, version in results.versions.items()]
+    lines += [f"* {name} could not be had here: {why}" for name, why in results.missing.items()]
+    return "\n".join(lines) + "\n"
+
+
+def bars(results: Results) -> str:
+    """An SVG: how many times the limit everyone takes for the rows of each database."""
+    lines: list[tuple[str, str, float]] = []
+    for contest in results.contests:
+        for who in contest.rounds:
+            factor = ratios.ratio(contest, (who, ratios.load), (LIMIT, ratios.load))
+            if factor and _whole_load(contest, who):
+                lines.append((f"{contest.dataset.title}, {contest.rows:,} rows", who, factor))
+    return _drawn(lines)
+
+
+COLORS = {PRODUCT: "#1d4ed8", LIMIT: "#111827"}
+LINE, LEFT, WIDTH, MOST = 22, 110, 860, 30.0
+
+
+def _drawn(lines: Sequence[tuple[str, str, float]]) -> str:
+    titles = list(dict.fromkeys(title for title, _, _ in lines))
+    height = 50 + LINE * len(lines) + 40 * len(titles)
+    top = min(MOST, max((factor for _, _, factor in lines), default=1))
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif"'
+        ' font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
+        '<text x="16" y="26" font-size="15">How many times the limit, psql \\copy of ready files</text>'
+    ]
+    y = 40
+    for title in titles:
+        y += 26
+        parts.append(f'<text x="16" y="{y}" font-weight="bold">{title}</text>')
+        y += 8
+        for who, factor in sorted(((w, f) for t, w, f in lines if t == title), key=lambda one: one[1]):
+            width = (WIDTH - LEFT - 90) * min(factor, top) / top
+            parts += [
+                f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{who}</text>',
+                f'<rect x="{LEFT}" y="{y + 2}" width="{width:.1f}" height="14" fill="{COLORS.get(who, "#9ca3af")}"/>',
+                f'<text x="{LEFT + width + 6:.1f}" y="{y + 13}">{factor:.2f} ×{" …" if factor > top else ""}</text>',
+            ]
+            y += LINE
+        y += 6
+    return "\n".join([*parts, "</svg>", ""])
