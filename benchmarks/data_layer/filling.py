@@ -55,7 +55,7 @@ def _finish(target: Connection) -> None:
         for index in table.indexes:
             index.create(target)
         for reference in table.foreign_key_constraints:
-            target.execute(AddConstraint(reference))
+            target.execute(AddConstraint(reference, isolate_from_table=False))  # the models stay as they are
         name = sql.Identifier(table.name)
         past = sql.SQL("SELECT setval(pg_get_serial_sequence({}, 'id'), max(id)) FROM {}")
         _driver(target).execute(past.format(sql.Literal(table.name), name))
