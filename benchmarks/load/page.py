@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
 from benchmarks.load import ratios
 from benchmarks.load.contest import LIMIT, PRODUCT, Contest, Round
@@ -9,6 +10,7 @@ from benchmarks.load.meter import Cost
 from benchmarks.load.peers import PEERS
 from benchmarks.load.results import Results
 from benchmarks.load.scale import Grown
+from benchmarks.load.workers import Table, lines
 from benchmarks.pages import duration, table
 from local.files import ROOT
 
@@ -47,6 +49,7 @@ def page(results: Results) -> str:
         _tiny(results),
         _growth("Rows", "rows", results.rows),
         _growth("Tables", "tables", results.tables),
+        _workers(results),
         LEARNED.read_text("utf-8"),
         "## Where this was measured\n",
         table(("environment", ""), list(results.environment.items())).replace("---:", "---"),
@@ -212,7 +215,7 @@ def _by_table(contest: Contest) -> str:
 
 
 def _remarks(contest: Contest) -> str:
-    lines = [f"* **{who}** gave up: {why}" for who, why in contest.given_up.items()]
+    told = [f"* **{who}** gave up: {why}" for who, why in contest.given_up.items()]
     words = {peer.name: peer for peer in PEERS}
     for who, rounds in contest.rounds.items():
         if who not in words:
@@ -225,8 +228,8 @@ def _remarks(contest: Contest) -> str:
             said.append("not as the source has it: " + ", ".join(f"{n} ({w})" for n, w in rounds[0].differing.items()))
         elif not words[who].own_tables:
             said.append("what it loaded equals the proved rows")
-        lines.append("; ".join(said) + ".")
-    return "\n".join(lines) + "\n"
+        told.append("; ".join(said) + ".")
+    return "\n".join(told) + "\n"
 
 
 def _tiny(results: Results) -> str:
@@ -264,31 +267,49 @@ def _growth(title: str, unit: str, grown: Sequence[Grown]) -> str:
     return f"## {title}: time for each, and memory\n\n" + table(headings, rows)
 
 
+def _workers(results: Results) -> str:
+    """What more workers would give, by the CPU that the loads took."""
+    measured = []
+    for contest in results.contests[:3]:
+        costs = [one.load for one in contest.rounds[PRODUCT]]
+        client, server = (median(getattr(cost, side) for cost in costs) for side in ("client", "server"))
+        measured.append(Table.measured(contest.dataset.title, contest.rows, contest.bytes, client, server))
+    return "\n".join([WORKERS, *lines(measured), ""]) if measured else ""
+
+
+WORKERS = """\
+## One large table and many workers: a model
+
+A table that is loaded in ranges of its key, each by one process and one backend, on a server of its own. The CPU is that
+measured above; *in parentheses* what bounds it; *full from* the number of workers from which more bring nothing.
+"""
+
+
 def _versions(results: Results) -> str:
-    lines = [f"* {name}: {version}" for name, version in results.versions.items()]
-    lines += [f"* {name} could not be had here: {why}" for name, why in results.missing.items()]
-    return "\n".join(lines) + "\n"
+    told = [f"* {name}: {version}" for name, version in results.versions.items()]
+    told += [f"* {name} could not be had here: {why}" for name, why in results.missing.items()]
+    return "\n".join(told) + "\n"
 
 
 def bars(results: Results) -> str:
     """An SVG: how many times the limit everyone takes for the rows of each database."""
-    lines: list[tuple[str, str, float]] = []
+    found: list[tuple[str, str, float]] = []
     for contest in results.contests:
         for who in contest.rounds:
             factor = ratios.ratio(contest, (who, ratios.load), (LIMIT, ratios.load))
             if factor and _whole_load(contest, who):
-                lines.append((f"{contest.dataset.title}, {contest.rows:,} rows", who, factor))
-    return _drawn(lines)
+                found.append((f"{contest.dataset.title}, {contest.rows:,} rows", who, factor))
+    return _drawn(found)
 
 
 COLORS = {PRODUCT: "#1d4ed8", LIMIT: "#111827"}
 LINE, LEFT, WIDTH, MOST = 22, 110, 860, 30.0
 
 
-def _drawn(lines: Sequence[tuple[str, str, float]]) -> str:
-    titles = list(dict.fromkeys(title for title, _, _ in lines))
-    height = 50 + LINE * len(lines) + 40 * len(titles)
-    top = min(MOST, max((factor for _, _, factor in lines), default=1))
+def _drawn(found: Sequence[tuple[str, str, float]]) -> str:
+    titles = list(dict.fromkeys(title for title, _, _ in found))
+    height = 50 + LINE * len(found) + 40 * len(titles)
+    top = min(MOST, max((factor for _, _, factor in found), default=1))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif"'
         ' font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
@@ -299,7 +320,7 @@ def _drawn(lines: Sequence[tuple[str, str, float]]) -> str:
         y += 26
         parts.append(f'<text x="16" y="{y}" font-weight="bold">{title}</text>')
         y += 8
-        for who, factor in sorted(((w, f) for t, w, f in lines if t == title), key=lambda one: one[1]):
+        for who, factor in sorted(((w, f) for t, w, f in found if t == title), key=lambda one: one[1]):
             width = (WIDTH - LEFT - 90) * min(factor, top) / top
             parts += [
                 f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{who}</text>',
