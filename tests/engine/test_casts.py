@@ -268,6 +268,17 @@ def test_json_is_accepted_exactly_when_postgresql_accepts_it(
     assert fits_jsonb(text) == accepted
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=3), ANY_JSON, ANY_JSON, st.sampled_from(["{}", "[{}]", '{{"a": {}}}', '[1, {{"b": [{}]}}]']))
+@example('"', "", '"', "{}")
+@example("a", '""', "", "[{}]")
+def test_a_repeated_key_is_refused_wherever_it_stands(key: str, one: Any, other: Any, around: str) -> None:
+    name = json.dumps(key)
+    text = around.format(f"{{{name}: {json.dumps(one)}, {name}: {json.dumps(other)}}}")
+    assert not fits_jsonb(text)
+    assert fits_json(text)
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     st.text(st.sampled_from('{}[],:" \\u0019aeE.+-tfn\n1ru\x7f\xa0'), max_size=12)

@@ -8,12 +8,14 @@ delivered are asserted: without these, a REAL met in a bigint column would arriv
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import adbc_driver_manager
-import adbc_driver_sqlite.dbapi as adbc
+import adbc_driver_sqlite
 import apsw
 import pyarrow as pa
 
@@ -58,6 +60,8 @@ class Reading:
     """The condition for the rows of which a range consists; empty for all of the table."""
     part: str = ""
     """The range's name for people, after the table's."""
+    clean: bool = False
+    """Whether :func:`is_clean` has looked at every row: none is flagged, so that blocks need not ask again."""
 
     def where(self, *conditions: str) -> str:
         """A WHERE clause for those of its rows of which all these conditions that are not empty hold."""
@@ -84,7 +88,7 @@ class Reading:
         found = []
         for name, _, cast in self._columns:
             value = f"CAST({name} AS {_MIXED[cast.reads]})" if cast.mixes else name
-            found.append(f"CASE WHEN typeof({name}) IN ({_classes(cast)}) THEN {value} END")
+            found.append(value if self.clean else f"CASE WHEN typeof({name}) IN ({_classes(cast)}) THEN {value} END")
         return found
 
     @property
@@ -92,16 +96,17 @@ class Reading:
         """True for a row that has to be looked at by itself."""
         guards = []
         for name, nullable, cast in self._columns:
-            null = ", 'null'" if nullable else ""
-            guards.append(f"typeof({name}) NOT IN ({_classes(cast)}{null})")
+            passing = dict.fromkeys(sorted(cast.classes, reverse=True), "0")  # the usual ones come first
+            if nullable:
+                passing["null"] = "0"
             if cast.mixes and cast.reads == pa.float64():
-                most = f"BETWEEN -{EXACT_INTEGERS} AND {EXACT_INTEGERS}"
-                guards.append(f"(typeof({name}) = 'integer' AND {name} NOT {most})")
+                passing["integer"] = f"{name} NOT BETWEEN -{EXACT_INTEGERS} AND {EXACT_INTEGERS}"
             if cast.reads == pa.string() and self.encoding != "UTF-8":
                 # Reading UTF-16 as UTF-8, SQLite makes a character beyond U+FFFF of half a surrogate pair and
                 # whatever follows it.
-                beyond = "GLOB '*[' || char(65536) || '-' || char(1114111) || ']*'"
-                guards.append(f"(typeof({name}) = 'text' AND {name} {beyond})")
+                passing["text"] = f"{name} GLOB '*[' || char(65536) || '-' || char(1114111) || ']*'"
+            cases = " ".join(f"WHEN '{kind}' THEN {flagged}" for kind, flagged in passing.items())
+            guards.append(f"CASE typeof({name}) {cases} ELSE 1 END")
         return _joined(" OR ", [*guards, *self.orphans])
 
     @property
@@ -160,11 +165,17 @@ class Size:
 def measure(snapshot: apsw.Connection, reading: Reading) -> Size:
     """Count the rows and bytes that are to be read."""
     size = reading.size
+    totals = f"coalesce(sum({size}), 0), coalesce(max({size}), 0)" if size != "0" else "0, 0"
     row = snapshot.execute(
-        f"SELECT count(*), coalesce(sum({size}), 0), coalesce(max({size}), 0)"  # noqa: S608 - quoted()
-        f" FROM {reading.table} NOT INDEXED{reading.where()}"
+        f"SELECT count(*), {totals} FROM {reading.table} NOT INDEXED{reading.where()}"  # noqa: S608 - quoted()
     ).fetchall()[0]
     return Size(*(int(str(value)) for value in row))
+
+
+def is_clean(snapshot: apsw.Connection, reading: Reading) -> bool:
+    """Whether no row is flagged. One more scan, and far cheaper than to ask the same of each value that is read."""
+    query = f"SELECT EXISTS (SELECT 1 FROM {reading.table} NOT INDEXED{reading.where(reading.flag)})"  # noqa: S608 - quoted()
+    return not snapshot.execute(query).fetchall()[0][0]
 
 
 @dataclass(frozen=True)
@@ -176,7 +187,8 @@ class Block:
 
     columns: list[pa.Array]
     keys: list[pa.Array]
-    flagged: pa.Array
+    flagged: pa.Array | None
+    """None where no row of the table is."""
 
 
 def key_values(keys: list[pa.Array], places: list[int], encoding: str) -> list[tuple[Any, ...]]:
@@ -204,19 +216,17 @@ def blocks(path: Path, reading: Reading, size: Size, most_rows: int) -> Iterator
     names = [n for n, _ in reading.map.columns]
     extra = [k for k in reading.keys if k not in names]  # the rowid; key columns are among the columns
     integers = [f"CASE typeof({k}) WHEN 'integer' THEN {k} END" for k in map(quoted, reading.integer_keys)]
-    types = [c.reads for c in reading.casts] + [pa.int64()] * (len(extra) + len(integers) + 1)
+    flag = [] if reading.clean else [f"({reading.flag})"]
+    types = [c.reads for c in reading.casts] + [pa.int64()] * (len(extra) + len(integers) + len(flag))
     first = ", ".join(_TYPED[t] for t in types)
-    chosen = ", ".join([*reading.plain, *map(quoted, extra), *integers, f"({reading.flag})"])
+    chosen = ", ".join([*reading.plain, *map(quoted, extra), *integers, *flag])
     where = reading.where(f"{reading.size} <= {size.long}" if size.longest > size.long else "")
     query = f"SELECT {first} UNION ALL SELECT {chosen} FROM {reading.table} NOT INDEXED{where}"  # noqa: S608 - quoted()
     table = reading.map.source.name
     try:
-        with adbc.connect(uri(path, mode="ro", immutable="1")) as connection, connection.cursor() as cursor:
-            rows = {"adbc.sqlite.query.batch_rows": str(size.block_rows(most_rows))}
-            cursor.adbc_statement.set_options(**rows)
-            cursor.execute(query)
+        with _batches(path, query, size.block_rows(most_rows)) as batches:
             skip = 1
-            for batch in cursor.fetch_record_batch():
+            for batch in batches:
                 if batch.schema.types != types:
                     raise SourceError(
                         f"Table {table}: the reader delivered {batch.schema.types} in place of {types}. "
@@ -226,12 +236,36 @@ def blocks(path: Path, reading: Reading, size: Size, most_rows: int) -> Iterator
                 skip = 0
                 if not len(arrays[0]):
                     continue
+                flagged = arrays.pop() if flag else None
                 own = dict(zip([*names, *extra], arrays, strict=False))
-                for key, array in zip(reading.integer_keys, arrays[-1 - len(integers) : -1], strict=True):
+                for key, array in zip(reading.integer_keys, arrays[len(own) :], strict=True):
                     own[key] = pa.StructArray.from_arrays([own[key], array], ["text", "integer"])
-                yield Block(arrays[: len(names)], [own[k] for k in reading.keys], arrays[-1])
-    except adbc_driver_manager.Error as error:
+                yield Block(arrays[: len(names)], [own[k] for k in reading.keys], flagged)
+    except (adbc_driver_manager.Error, pa.ArrowException, OSError) as error:
         raise SourceError(f"Reading table {table} of the snapshot: {error}") from error
+
+
+@contextmanager
+def _batches(path: Path, query: str, rows: int) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The query's result, so many rows at a time. The driver's own DB-API would import pandas: 50 MB, half a second."""
+    with (
+        adbc_driver_sqlite.connect(uri(path, mode="ro", immutable="1")) as database,
+        adbc_driver_manager.AdbcConnection(database) as connection,
+        adbc_driver_manager.AdbcStatement(connection) as statement,
+    ):
+        statement.set_options(**{adbc_driver_sqlite.StatementOptions.BATCH_ROWS.value: str(rows)})
+        statement.set_sql_query(query)
+        stream, _ = statement.execute_query()
+        with pa.RecordBatchReader.from_stream(stream) as reader, ThreadPoolExecutor(1, "reader") as pool:
+            yield _ahead(pool, reader)
+
+
+def _ahead(pool: ThreadPoolExecutor, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Each batch, while the thread reads the next one: what comes after it runs at the same time."""
+    waiting = pool.submit(next, batches, None)
+    while (batch := waiting.result()) is not None:
+        waiting = pool.submit(next, batches, None)
+        yield batch
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,22 @@ import re
 from decimal import Decimal
 from typing import Any
 
+import orjson
+
 DEPTH = 500
 """JSON nested deeper is refused: PostgreSQL's stack and the parser's own end somewhere above."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_EXTREME = re.compile(r"[0-9][eE][+-]?[0-9]{4}")
+_SHORT = 16_000
+"""Fewer characters are no number that numeric has no room for, unless by an exponent."""
+_SHALLOW = 250
+"""So deep orjson writes."""
 
 
 def fits_json(text: str) -> bool:
     """Whether ``text`` is strict JSON, which json keeps as it is: repeated keys and every escape included."""
+    if _is_plain(text):
+        return True
     try:
         found = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse, parse_float=str, parse_int=str)
     except (ValueError, RecursionError):
@@ -23,6 +32,8 @@ def fits_json(text: str) -> bool:
 
 def fits_jsonb(text: str) -> bool:
     """Whether ``text`` is strict JSON without repeated keys, all of which jsonb can keep."""
+    if _is_plain(text):
+        return True
     try:
         found = json.loads(
             text,
@@ -37,6 +48,22 @@ def fits_jsonb(text: str) -> bool:
     except (ValueError, RecursionError, ArithmeticError):
         return False
     return True
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a parser in C already tells that ``text`` fits, which takes a fifth of the time; False tells nothing.
+
+    It forgets all but one of repeated keys, and each takes its two quotes along: nothing but \\u0022 brings others.
+    """
+    if len(text) > _SHORT or text.count("[") + text.count("{") > _SHALLOW:
+        return False
+    if "\\u00" in text and ("\\u0000" in text or "\\u0022" in text):
+        return False
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        return False
+    return text.count('"') == orjson.dumps(found).count(b'"') and not _EXTREME.search(text)
 
 
 def _refuse(word: str) -> None:

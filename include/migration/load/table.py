@@ -20,7 +20,7 @@ from psycopg import sql
 from migration.errors import MigrationError
 from migration.job import Job, step
 from migration.load.arrays import Inexact
-from migration.load.blocks import Block, Reading, Size, blocks, key_values, measure
+from migration.load.blocks import Block, Reading, Size, blocks, is_clean, key_values, measure
 from migration.load.casts import Cast, cast_for
 from migration.load.copy import Copier, Send, Sent
 from migration.load.references import orphan_predicates
@@ -148,7 +148,8 @@ def fill(
     clear()
     orphans = orphan_predicates(snapshot, connection, job, reading)
     while True:
-        reading = replace(reading, orphans=orphans)
+        reading = replace(reading, orphans=orphans, clean=False)
+        reading = replace(reading, clean=is_clean(snapshot, reading))
         sent, settled = _move(job, snapshot, connection, staged, reading, size)
         if not settled.quarantined or not references_itself(reading.map):
             break
@@ -245,8 +246,7 @@ def _copy_blocks(job: Job, copier: Copier, reading: Reading, size: Size) -> Left
 
 def _send_block(reading: Reading, block: Block, leftover: Leftover, send: Send) -> None:
     columns, keys = block.columns, block.keys
-    flagged = block.flagged.cast(pa.bool_())
-    if pc.any(flagged).as_py():
+    if block.flagged is not None and pc.any(flagged := block.flagged.cast(pa.bool_())).as_py():
         plain = pc.invert(flagged)
         leftover.flagged = True
         columns, keys = [pc.filter(a, plain) for a in columns], [pc.filter(a, plain) for a in keys]

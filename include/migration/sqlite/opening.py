@@ -99,8 +99,7 @@ def open_snapshot(path: Path) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(uri(path, mode="ro", immutable="1"), flags=flags)
     connection.collation_needed(_stand_in)
-    connection.pragma("mmap_size", 1 << 30)
-    connection.pragma("cache_size", -16384)
+    connection.pragma("cache_size", -16384)  # no mmap_size: what is mapped counts as the process's memory
     return connection
 
 

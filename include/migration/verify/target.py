@@ -191,9 +191,9 @@ class Target:
         codec, name = self.columns[place].codec, sql.Identifier(f"c{place}")
         form = codec.target.format(name)
         if codec.lengths is None:
-            joined = sql.SQL("sha256(convert_to(string_agg(coalesce({}, {}), {}), 'UTF8'))")
+            joined = sql.SQL("sha256(textsend(string_agg(coalesce({}, {}), {})))")
             return [sql.SQL("count({})").format(name), joined.format(form, _NULL, _SEPARATOR)]
-        lengths = sql.SQL("sha256(convert_to(string_agg({}, ','), 'UTF8'))").format(codec.lengths[1].format(name))
+        lengths = sql.SQL("sha256(textsend(string_agg({}, ',')))").format(codec.lengths[1].format(name))
         return [sql.SQL("sha256(string_agg({}, ''))").format(form), lengths]
 
     def rows(self, choice: Choice, only: Iterable[int] | None = None) -> Iterator[TargetRow]:
@@ -217,7 +217,7 @@ def recast(connection: psycopg.Connection[Any], digest: Digest) -> Digest:
     for number, form, joined in digest.pending:
         canonical = form.format(sql.Identifier("x"))
         query = sql.SQL(
-            "SELECT sha256(convert_to(t, 'UTF8')), octet_length(t) - octet_length(replace(t, '\"', '')) FROM"
+            "SELECT sha256(textsend(t)), octet_length(t) - octet_length(replace(t, '\"', '')) FROM"
             " (SELECT string_agg(coalesce({}, {}), {}) FROM string_to_table($1::text, {}, {}) AS x) AS r(t)"
         ).format(canonical, _NULL, _SEPARATOR, _SEPARATOR, _NULL)
         try:
