@@ -103,9 +103,6 @@ def run(form: Form, rounds: int | None, parts: Sequence[str], command: str) -> R
             for dataset in large:
                 results.contests.append(compete(dataset, server, quick, rounds or form.rounds, _tell))
                 results.keep()
-        if "slow" in parts:
-            results.contests.append(compete(small, server, peers, 1, _tell))
-            results.keep()
         if "tiny" in parts:
             results.sample = sample(server, rounds or form.rounds, _tell)
             results.tiny = tiny(little, server, form.apart, _tell)
@@ -113,6 +110,10 @@ def run(form: Form, rounds: int | None, parts: Sequence[str], command: str) -> R
         if "growth" in parts:
             results.rows = grow(grown, server, rounds or form.rounds, _tell, assess=True)
             results.tables = grow(many, server, 1, _tell, assess=False)
+            results.keep()
+        if "slow" in parts:
+            results.contests.append(compete(small, server, peers, 1, _tell))
+            results.keep()
         results.environment["busy after"] = f"{busy():.1f} processes"
         results.keep()
     return results

@@ -280,8 +280,8 @@ def _workers(results: Results) -> str:
 WORKERS = """\
 ## One large table and many workers: a model
 
-A table that is loaded in ranges of its key, each by one process and one backend, on a server of its own. The CPU is that
-measured above; *in parentheses* what bounds it; *full from* the number of workers from which more bring nothing.
+A table that is loaded in ranges of its key, each by one process and one backend, on a server of its own. CPU is as
+measured above; *in parentheses* stands what bounds it; *full from* the number of workers from which more bring nothing.
 """
 
 
