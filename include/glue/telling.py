@@ -33,6 +33,7 @@ class EndedForNow(Ended):
 @contextmanager
 def told() -> Iterator[None]:
     """Around a step of the engine: its details are folded, and its error is logged as a sentence and ends the task."""
+    shown, filters = telling.show_detail, list(log.filters)
     telling.show_detail = _folded
     log.addFilter(_unmarked)
     try:
@@ -41,6 +42,8 @@ def told() -> Iterator[None]:
         log.debug("Where it was raised:", exc_info=error)
         log.error("%s", telling.sentence(str(error)))
         raise (EndedForNow if isinstance(error, TransientError) else Ended)(error) from error
+    finally:
+        telling.show_detail, log.filters = shown, filters
 
 
 def _folded(title: str, text: str) -> None:

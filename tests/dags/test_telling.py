@@ -27,17 +27,17 @@ FIGURES = {"source_rows": 9, "loaded": 7, "quarantined": 2, "bytes": 900, "secon
 log = logging.getLogger("migration")
 
 
-@pytest.fixture(autouse=True)
-def as_on_the_command_line() -> Iterator[None]:
-    """What a task sets for its own process, the other tests do without."""
-    shown, filters = telling.show_detail, list(log.filters)
-    yield
-    telling.show_detail, log.filters = shown, filters
-
-
 def marks(messages: list[str]) -> list[str]:
     """Where Airflow's page opens and closes folds: it looks for the markers anywhere in a line."""
     return [m for line in messages for m in ("::group::", "::endgroup::") if m in line]
+
+
+def test_after_a_step_the_engine_speaks_as_on_the_command_line_again() -> None:
+    before = telling.show_detail, list(log.filters)
+    _step(None)
+    with pytest.raises(Ended):
+        _step(RejectedRows("no"))
+    assert (telling.show_detail, list(log.filters)) == before
 
 
 @told()
