@@ -41,7 +41,7 @@ class Form:
 
 SMALL = Form(2, 1_000, 200_000, 1_000, 1, 1, (10_000, 100_000), (5, 25), 5, 1)
 FULL = Form(65, 32_000, 10_000_000, 10_000, 3, 4, (100_000, 1_000_000, 10_000_000), (25, 100, 400), 100, 10)
-PARTS = ("contests", "slow", "tiny", "growth")
+PARTS = ("widgettdc", "narrow", "blobs", "tiny", "growth", "slow")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,7 +54,13 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--full", action="store_true", help="1 GB of WidgetTDC, 10^7 narrow rows, BLOBs; three rounds")
     parser.add_argument("--rounds", type=int, help="so many in place of the form's own")
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="some of the parts, e.g. growth")
+    parser.add_argument(
+        "--only",
+        choices=PARTS,
+        nargs="+",
+        default=PARTS,
+        help="some of the parts; the page has the others as they were measured last",
+    )
     parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name} and its plot")
     parser.add_argument("--again", action="store_true", help="measure nothing: make the page of what was measured last")
     options = parser.parse_args(arguments)
@@ -83,39 +89,36 @@ def run(form: Form, rounds: int | None, parts: Sequence[str], command: str) -> R
     _tell("other loaders")
     peers, versions, missing = available()
     _tell("databases")
-    large = [
-        datasets.widgettdc(form.scale, form.documents),
-        datasets.narrow(form.narrow),
-        datasets.blobs(form.blobs),
-    ]
+    large = {
+        "widgettdc": datasets.widgettdc(form.scale, form.documents),
+        "narrow": datasets.narrow(form.narrow),
+        "blobs": datasets.blobs(form.blobs),
+    }
     small = datasets.widgettdc(form.slow_scale, 0)
     grown = [(number, datasets.narrow(number)) for number in form.rows]
     many = [(number, datasets.tables(number)) for number in form.tables]
     little = [datasets.tiny(number) for number in range(form.tiny)]
+    quick = [peer for peer in peers if peer.name in QUICK]
     with throwaway_cluster(SETTINGS) as cluster:
         process = cluster.process()
         assert process is not None
         server = Server(cluster.dsn(), process)
         facts = environment(server.dsn) | {"busy before": f"{busy():.1f} processes"}
-        results = Results(command, facts, versions, missing)
-        if "contests" in parts:
-            quick = [peer for peer in peers if peer.name in QUICK]
-            for dataset in large:
-                results.contests.append(compete(dataset, server, quick, rounds or form.rounds, _tell))
-                results.keep()
-        if "tiny" in parts:
-            results.sample = sample(server, rounds or form.rounds, _tell)
-            results.tiny = tiny(little, server, form.apart, _tell)
+        results = Results(command, facts, versions, missing) if set(parts) == set(PARTS) else kept()
+        for part in parts:
+            match part:
+                case "slow":
+                    results.contests[part] = compete(small, server, peers, 1, _tell)
+                case "tiny":
+                    results.sample = sample(server, rounds or form.rounds, _tell)
+                    results.tiny = tiny(little, server, form.apart, _tell)
+                case "growth":
+                    results.rows = grow(grown, server, rounds or form.rounds, _tell, assess=True)
+                    results.tables = grow(many, server, 1, _tell, assess=False)
+                case name:
+                    results.contests[name] = compete(large[name], server, quick, rounds or form.rounds, _tell)
+            results.environment["busy after"] = f"{busy():.1f} processes"
             results.keep()
-        if "growth" in parts:
-            results.rows = grow(grown, server, rounds or form.rounds, _tell, assess=True)
-            results.tables = grow(many, server, 1, _tell, assess=False)
-            results.keep()
-        if "slow" in parts:
-            results.contests.append(compete(small, server, peers, 1, _tell))
-            results.keep()
-        results.environment["busy after"] = f"{busy():.1f} processes"
-        results.keep()
     return results
 
 

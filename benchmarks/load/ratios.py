@@ -24,6 +24,11 @@ def proof(one: Round) -> float:
     return one.proof.seconds
 
 
+def cpu(one: Round) -> float:
+    """Of client and server, for the rows."""
+    return one.load.client + one.load.server
+
+
 def with_start(seconds: Seconds) -> Seconds:
     """The product's with the time in which its process reads its code, which every peer's has in it."""
     return lambda one: one.start + seconds(one)

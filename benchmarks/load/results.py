@@ -13,13 +13,13 @@ FILE = FOLDER / "measured.pickle"
 
 @dataclass
 class Results:
-    """All of it. Contests by their title."""
+    """All of it. Contests by the part of the command that they are."""
 
     command: str
     environment: dict[str, str]
     versions: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    contests: list[Contest] = field(default_factory=list)
+    contests: dict[str, Contest] = field(default_factory=dict)
     rows: list[Grown] = field(default_factory=list)
     tables: list[Grown] = field(default_factory=list)
     tiny: Tiny | None = None
