@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.facts import busy, environment
+from benchmarks.facts import environment
 from benchmarks.load import datasets
 from benchmarks.load.contest import NotProved, compete
 from benchmarks.load.meter import Failed, Server
@@ -103,8 +103,7 @@ def run(form: Form, rounds: int | None, parts: Sequence[str], command: str) -> R
         process = cluster.process()
         assert process is not None
         server = Server(cluster.dsn(), process)
-        facts = environment(server.dsn) | {"busy before": f"{busy():.1f} processes"}
-        results = Results(command, facts, versions, missing) if set(parts) == set(PARTS) else kept()
+        results = Results(command, environment(server.dsn), versions, missing) if set(parts) == set(PARTS) else kept()
         for part in parts:
             match part:
                 case "slow":
@@ -117,7 +116,6 @@ def run(form: Form, rounds: int | None, parts: Sequence[str], command: str) -> R
                     results.tables = grow(many, server, 1, _tell, assess=False)
                 case name:
                     results.contests[name] = compete(large[name], server, quick, rounds or form.rounds, _tell)
-            results.environment["busy after"] = f"{busy():.1f} processes"
             results.keep()
     return results
 

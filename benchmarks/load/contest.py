@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from benchmarks.facts import busy
 from benchmarks.load import limit
 from benchmarks.load.datasets import Dataset
 from benchmarks.load.meter import Cost, Failed, Server, run
@@ -59,13 +60,15 @@ class Contest:
     """Of COPY's binary form."""
     rounds: dict[str, list[Round]] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
+    busy: float = 0
+    """How many processes wanted a core before it began."""
 
 
 def compete(
     dataset: Dataset, server: Server, peers: Sequence[Peer], rounds: int, tell: Callable[[str], None]
 ) -> Contest:
     """Let everyone move the database so many times. Raises NotProved."""
-    contest = Contest(dataset)
+    contest = Contest(dataset, busy=busy())
     plan = read_plan(dataset.plan)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)

@@ -119,6 +119,7 @@ def run(
         cwd=folder,
         text=True,
         errors="replace",
+        start_new_session=True,  # what it sends to its group is not for this process
     )
     with _watched(process.pid) as peaks, _ended_after(process, patience):
         assert process.stdout is not None

@@ -64,8 +64,8 @@ def _factor(factor: float | None) -> str:
 
 IN_SHORT = """\
 The goals are for the full form, on a machine of one's own; with little data the fixed cost of a step is most of it.
-Before this began, {busy} of others wanted a core. With more of them than there are cores, the clock tells less than the
-CPU, of which everybody needs what he needs.
+Each part below says how many processes wanted a core before it began: with more of them than there are cores, the clock
+tells less than the CPU, of which everybody needs what he needs.
 """
 Goal = tuple[str, str, float | None]
 """What is measured, its goal, and what it is."""
@@ -83,8 +83,7 @@ def _in_short(results: Results) -> str:
         *_of_growth(results),
     ]
     rows = [(what, goal, _shown(value), _met(goal, value)) for what, goal, value in goals]
-    busy = results.environment.get("busy before", "no processes")
-    return "\n".join(["## In short\n", IN_SHORT.format(busy=busy), table(("", "goal", "measured", ""), rows)])
+    return "\n".join(["## In short\n", IN_SHORT, table(("", "goal", "measured", ""), rows)])
 
 
 def _of_widgettdc(contest: Contest) -> list[Goal]:
@@ -164,7 +163,8 @@ def _contest(contest: Contest) -> str:
     title = f"{contest.dataset.title}: {contest.rows:,} rows, {contest.dataset.megabytes:,.0f} MB of SQLite"
     parts = [
         f"## {title}\n",
-        f"{contest.bytes / 1e6:,.0f} MB in COPY's binary form, {len(contest.rounds[PRODUCT])} rounds.\n",
+        f"{contest.bytes / 1e6:,.0f} MB in COPY's binary form, rounds: {len(contest.rounds[PRODUCT])}; before it began,"
+        f" {contest.busy:.1f} processes wanted a core.\n",
         _whole(contest),
     ]
     if len(_names(contest)) > 1:
