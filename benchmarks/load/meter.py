@@ -1,6 +1,7 @@
 """What work costs: time, CPU of client and server, resident memory, bytes of WAL."""
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -121,12 +122,17 @@ def run(
         errors="replace",
         start_new_session=True,  # what it sends to its group is not for this process
     )
-    with _watched(process.pid) as peaks, _ended_after(process, patience):
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
+    try:
+        with _watched(process.pid) as peaks, _ended_after(process, patience):
+            assert process.stdout is not None
+            output = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.monotonic() - began
+            process.returncode = os.waitstatus_to_exitcode(status)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # it and its children do not outlive this
+        raise
     if process.returncode:
         raise Failed(f"exit {process.returncode}: {' '.join(output.split())[-TOLD:]}")
     client = usage.ru_utime + usage.ru_stime
