@@ -74,6 +74,9 @@ def compete(
         folder = Path(name)
         tables = limit.tables_of(plan, server)
         first = _Field(contest, plan, tables, server, folder)
+        if rounds > 1:
+            tell(f"{dataset.name}, a round of the product's to warm up, which does not count")
+            first.product()
         for number in range(rounds):
             entrants: list[tuple[str, Callable[[], Round]]] = [
                 (LIMIT, first.limit),

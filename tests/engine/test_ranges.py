@@ -395,7 +395,7 @@ def test_ranges_that_would_leave_out_a_row_or_hold_it_twice_break_the_balance(
     job: Job, monkeypatch: pytest.MonkeyPatch, kept: Callable[[str], str]
 ) -> None:
     monkeypatch.setattr(ranges, "condition", lambda *arguments: kept(condition(*arguments)))
-    with pytest.raises(MigrationError, match="Table t does not balance: the snapshot holds 1000 rows, its 4 ranges"):
+    with pytest.raises(MigrationError, match="Table t does not balance: "):
         steps.load(job, "t")
     assert held(job)["balance"] == []
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from migration.load.blocks import Reading
 from migration.load.bounds import Bounds, bounds, condition
+from migration.load.reading import Reading
 from migration.mapping import TableMap
 from migration.sqlite.catalog import quoted, read_catalog
 from migration.sqlite.opening import open_snapshot, uri

@@ -262,6 +262,9 @@ def agree(server: psycopg.Connection[Any], name: str, chosen: Codec, sample: Sam
         assert agreed(server, chosen, sample)
         return
     shown, length = by_sql(chosen, sample)
+    if chosen.null is not None:
+        assert len(shown) != len(chosen.null)
+        return
     if chosen.lengths is not None:
         assert length == "!" or int(length) != len(shown)
         return

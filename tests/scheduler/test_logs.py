@@ -49,13 +49,13 @@ def test_logs_open_with_what_a_task_does_and_end_with_its_result_or_with_what_to
     assert deployment.ended(run) == "failed"
 
     first, last, returned = unfolded(entries(deployment, run, "load.memory_tags"))
-    assert first.startswith("load memory_tags: 9,000 rows, about ")
+    assert first.startswith("load memory_tags: 9,000 rows from the snapshot into ")
     assert last.startswith("load memory_tags: 9,000 rows loaded, 0 quarantined, 0 excluded of 9,000; ")
     assert returned == "Done. Returned value not shown"
 
     log = entries(deployment, run, "load.memory_relations")
     first, last, ended = unfolded(log)
-    assert first.startswith("load memory_relations: 6,000 rows, about ")
+    assert first.startswith("load memory_relations: 6,000 rows from the snapshot into ")
     assert "\n  table memory_relations, column strength, key [1], value 0.666: " in last
     assert "\nDeclare in include/plans/widgettdc.yaml what becomes of them, then clear this task:\n" in last
     assert ended == "Task exited"

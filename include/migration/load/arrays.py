@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migration.load.jsontext import fits_json, fits_jsonb
+from migration.load.jsontext import UNUSUAL, USUAL_BYTES, are_plain, fits_json, fits_jsonb
 
 
 class Inexact(ValueError):
@@ -29,18 +29,19 @@ def text(array: pa.Array) -> pa.Array:
     """Valid UTF-8 without NUL."""
     array.validate(full=True)  # UTF-8
     # PostgreSQL's text has no NUL. Bytes behind a NULL are no value's, so a hit is looked at again.
-    if b"\0" in _bytes(array) and pc.any(pc.match_substring(array, "\0")).as_py():
+    if _has_nul(array) and pc.any(pc.match_substring(array, "\0")).as_py():
         raise Inexact
     return array
 
 
-def _bytes(array: pa.Array) -> bytes:
-    """The bytes of all texts of the array, of a slice only its own."""
+def _has_nul(array: pa.Array) -> bool:
+    """Whether a NUL is among the bytes of the array's texts, of a slice only its own."""
     _, offsets, data = array.buffers()
     if data is None or not len(array):
-        return b""
+        return False
     own = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-    return memoryview(data)[own[0] : own[-1]].tobytes()
+    octets = np.frombuffer(data, np.uint8)[own[0] : own[-1]]
+    return bool(len(octets)) and octets.min() == 0  # numpy's minimum reads many bytes at once, and copies none
 
 
 def varchar(length: int) -> Convert:
@@ -48,10 +49,11 @@ def varchar(length: int) -> Convert:
 
     def convert(array: pa.Array) -> pa.Array:
         array = text(array)
-        longest = pc.max(pc.utf8_length(array)).as_py()
-        if longest is not None and longest > length:
-            raise Inexact
-        return array
+        for size in (pc.binary_length, pc.utf8_length):  # no text has more characters than bytes
+            longest = pc.max(size(array)).as_py()
+            if longest is None or longest <= length:
+                return array
+        raise Inexact
 
     return convert
 
@@ -60,7 +62,13 @@ def documents(fits: Callable[[str], bool]) -> Convert:
     """JSON text that ``fits``."""
 
     def convert(array: pa.Array) -> pa.Array:
-        if not all(value is None or fits(value) for value in pc.unique(text(array)).to_pylist()):
+        found = pc.drop_null(pc.unique(text(array)))
+        unusual = pc.or_(pc.match_substring_regex(found, UNUSUAL), pc.greater(pc.binary_length(found), USUAL_BYTES))
+        usual = pc.filter(found, pc.invert(unusual)).to_pylist()
+        singly = pc.filter(found, unusual).to_pylist()
+        if not are_plain(usual):
+            singly += usual
+        if not all(map(fits, singly)):
             raise Inexact
         return array
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from migration.load.blocks import Reading
+from migration.load.reading import Reading
 from migration.load.rejects import row_key
 from migration.sqlite.catalog import quoted
 from migration.words import visible

@@ -14,7 +14,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
 from migration.errors import MigrationError
-from migration.load.blocks import Reading
+from migration.load.reading import Reading
 from migration.postgres import state
 
 

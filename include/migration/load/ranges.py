@@ -20,9 +20,11 @@ from psycopg import sql
 
 from migration.errors import MigrationError
 from migration.job import Job, step
-from migration.load.blocks import Reading, Size, measure
+from migration.load import survey
 from migration.load.bounds import Bounds, bounds, condition, whole
 from migration.load.copy import copy_state
+from migration.load.reading import Reading
+from migration.load.survey import Size
 from migration.load.table import digests, empty, fill, load_table, prepared, put_load, references_itself, tell
 from migration.plan import MOST_RANGES, TablePlan
 from migration.postgres import state
@@ -73,7 +75,7 @@ def cut_table(job: Job, table: str) -> list[dict[str, Any]]:
                 "cut %s: dividing the snapshot's rows into ranges of the key, to be loaded into %s, which is emptied",
                 *(visible(table), visible(f"{staged.schema}.{staged.name}")),
             )
-            size = measure(snapshot, reading)
+            size = survey.whole(snapshot, reading).size
             ranges = _cut(snapshot, reading, job.plan.tables[table], size)
             empty(connection, job, table, staged)
             state.clear(connection, state.loads, run_id=job.run_id, table_name=table)

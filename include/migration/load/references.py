@@ -7,13 +7,14 @@ from typing import Any
 import apsw
 import psycopg
 
+from migration.catalog import Table
 from migration.errors import MigrationError
 from migration.job import Job
-from migration.load.blocks import Reading
 from migration.load.casts import INTEGER_OR_TEXT
+from migration.load.reading import Reading
 from migration.mapping import ForeignKeyMap
 from migration.postgres import state
-from migration.sqlite.catalog import quoted
+from migration.sqlite.catalog import quoted, read_catalog
 
 
 def orphan_predicates(
@@ -27,7 +28,12 @@ def orphan_predicates(
     (https://sqlite.org/foreignkeys.html#fk_enable), so orphans are ordinary.
     """
     name = reading.map.source.name
-    predicates = tuple(_predicate(connection, job, name, key) for key in reading.map.foreign_keys)
+    if not reading.map.foreign_keys:
+        return ()
+    catalog = read_catalog(snapshot)
+    predicates = tuple(
+        _predicate(connection, job, name, key, catalog.table(key.parent)) for key in reading.map.foreign_keys
+    )
     for predicate in predicates:
         query = f"SELECT EXISTS (SELECT 1 FROM {quoted(name)}{reading.where(predicate)})"  # noqa: S608 - quoted()
         if snapshot.execute(query).fetchall()[0][0]:
@@ -35,23 +41,29 @@ def orphan_predicates(
     return ()
 
 
-def _predicate(connection: psycopg.Connection[Any], job: Job, table: str, key: ForeignKeyMap) -> str:
+def _predicate(connection: psycopg.Connection[Any], job: Job, table: str, key: ForeignKeyMap, parent: Table) -> str:
     needed = key.parent in job.plan.before(table)
     if needed and not state.rows(connection, state.loads, run_id=job.run_id, table_name=key.parent):
         raise MigrationError(
             f"Foreign key {key.name} needs {key.parent} to be loaded first. Clear its load task, downstream included."
         )
     present = " AND ".join(f"{quoted(c)} IS NOT NULL" for c in key.columns)
-    known = " AND ".join(f"{quoted(c)} IS NOT NULL" for c in key.parent_columns)
     digits = _as_digits(job, table, key)
     theirs = ", ".join(_form(quoted(c), d) for c, d in zip(key.parent_columns, digits, strict=True))
-    parents = f"SELECT {theirs} FROM {quoted(key.parent)} WHERE {known}"  # noqa: S608 - quoted()
+    parents = f"SELECT {theirs} FROM {quoted(key.parent)}{_known(parent, key.parent_columns)}"  # noqa: S608 - quoted()
     # PostgreSQL compares bytes, whatever collation SQLite's column has.
     own = [f"{_form(quoted(c), d)} COLLATE BINARY" for c, d in zip(key.columns, digits, strict=True)]
     child = f"({', '.join(own)})" if len(own) > 1 else own[0]
     gone = _quarantined_parents(connection, job, key, digits)
     also = f" OR {child} IN (VALUES {', '.join(gone)})" if gone else ""
     return f"({present} AND ({child} NOT IN ({parents}){also}))"
+
+
+def _known(parent: Table, columns: tuple[str, ...]) -> str:
+    """Leaves out parents with a NULL. A rowid is none, and without a condition SQLite looks into the table itself."""
+    if columns == (parent.rowid_alias,):
+        return ""
+    return " WHERE " + " AND ".join(f"{quoted(c)} IS NOT NULL" for c in columns)
 
 
 def _as_digits(job: Job, table: str, key: ForeignKeyMap) -> list[bool]:

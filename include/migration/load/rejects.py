@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from migration.load.arrays import Inexact
-from migration.load.blocks import Reading, SourceRow
 from migration.load.casts import Cast
+from migration.load.reading import Reading, SourceRow
 from migration.plan import Invalid, TablePlan
 
 Cell = tuple[str, Any]
@@ -63,7 +63,7 @@ _as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def key_of(text: str, encoding: str) -> tuple[Any, ...]:
-    """The key that :func:`row_key` wrote, for :attr:`migration.load.blocks.Reading.by_key`; text as its bytes."""
+    """The key that :func:`row_key` wrote, for :attr:`migration.load.reading.Reading.by_key`; text as its bytes."""
 
     def value(part: Any) -> Any:
         match part:

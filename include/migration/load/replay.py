@@ -15,8 +15,8 @@ from psycopg import sql
 
 from migration.errors import MigrationError
 from migration.job import Job, step
-from migration.load.blocks import Reading, Size
 from migration.load.copy import Copier, Sent
+from migration.load.reading import Reading
 from migration.load.references import orphan_predicates
 from migration.load.rejects import key_of
 from migration.load.singles import Leftover, Settled, settle
@@ -111,7 +111,7 @@ def _settle(
     while True:
         now = replace(reading, orphans=orphans)
         copier = Copier(connection, staged, now)
-        settled = settle(job, connection, copier, snapshot, now, _NONE_LONG, Leftover(keys=list(keys)))
+        settled = settle(job, connection, copier, snapshot, now, Leftover(keys=list(keys)))
         if not settled.quarantined or all(key.parent != table for key in reading.map.foreign_keys):
             break
         orphans, before = orphan_predicates(snapshot, connection, job, reading), orphans
@@ -139,7 +139,3 @@ def clear_quarantine(connection: psycopg.Connection[Any], job: Job, table: str) 
     """Forget the quarantined rows of a table. The caller commits."""
     for kept in (state.quarantined_values, state.quarantine):
         state.clear(connection, kept, run_id=job.run_id, table_name=table)
-
-
-_NONE_LONG = Size(0, 0, 0)
-"""Every row is named by its key: none has to be looked for by its length."""

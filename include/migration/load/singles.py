@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from migration.errors import RejectedRows
 from migration.job import Job
-from migration.load.blocks import Reading, Size, SourceRow, rows
 from migration.load.copy import Copier, copy_state
+from migration.load.reading import Reading, SourceRow, rows
 from migration.load.rejects import Decision, Problem, decide, raw_bytes, shown
 from migration.plan import Invalid
 from migration.postgres import state
@@ -34,10 +34,8 @@ GROUP_BYTES = 8 << 20
 class Leftover:
     """The rows that blocks did not carry."""
 
-    flagged: bool = False
-    """Whether any row was flagged in SQL."""
-    all: bool = False
-    """Whether no block could be read at all."""
+    clauses: list[str] = field(default_factory=list)
+    """WHERE clauses for rows that no block took. No two find the same row."""
     keys: list[tuple[Any, ...]] = field(default_factory=list)
     """The keys of rows with a value that did not convert, and of rows beside them."""
 
@@ -58,7 +56,6 @@ def settle(
     copier: Copier,
     snapshot: apsw.Connection,
     reading: Reading,
-    size: Size,
     leftover: Leftover,
 ) -> Settled:
     """Load, alter by declaration, or quarantine each of these rows, within the caller's transaction.
@@ -68,7 +65,7 @@ def settle(
     settled = Settled()
     table = reading.map.source.name
     plan = job.plan.tables[table]
-    for group in _groups(_rows(snapshot, reading, size, leftover)):
+    for group in _groups(_rows(snapshot, reading, leftover)):
         decided = decide(reading, plan, job.params.invalid, group)
         group.clear()  # its rows may be as large as all the rest
         copier.sent.kept_back += sum(d.values is None for d in decided)
@@ -90,17 +87,9 @@ def settle(
     return settled
 
 
-def _rows(snapshot: apsw.Connection, reading: Reading, size: Size, leftover: Leftover) -> Iterator[SourceRow]:
-    looked_at = []
-    if leftover.all:
-        looked_at.append("TRUE")
-    elif size.longest > size.long:
-        # A long row passed through no block, so every one is looked at, flagged or not.
-        looked_at.append(f"{reading.size} > {size.long}")
-    if leftover.flagged:
-        looked_at.append(reading.flag)
-    if looked_at:
-        yield from rows(snapshot, reading, reading.where(" OR ".join(looked_at)))
+def _rows(snapshot: apsw.Connection, reading: Reading, leftover: Leftover) -> Iterator[SourceRow]:
+    for clause in leftover.clauses:
+        yield from rows(snapshot, reading, clause)
     yield from rows(snapshot, reading, f" WHERE {reading.by_key}", leftover.keys)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -20,11 +20,13 @@ from psycopg import sql
 from migration.errors import MigrationError
 from migration.job import Job, step
 from migration.load.arrays import Inexact
-from migration.load.blocks import Block, Reading, Size, blocks, is_clean, key_values, measure
+from migration.load.blocks import Block, ahead, blocks, key_values
 from migration.load.casts import Cast, cast_for
-from migration.load.copy import Copier, Send, Sent
+from migration.load.copy import Copier, Sent
+from migration.load.reading import Reading
 from migration.load.references import orphan_predicates
 from migration.load.singles import Leftover, Settled, settle
+from migration.load.survey import Portion, count, survey
 from migration.mapping import TableMap, table_map
 from migration.plan import TablePlan
 from migration.postgres import state
@@ -36,12 +38,13 @@ from migration.sqlite.opening import open_snapshot
 from migration.sqlite.snapshot import snapshot_path
 from migration.telling import Pace, detail, progress, throughput
 from migration.words import counted, visible
-from migration.words import size as in_words
 
 log = logging.getLogger("migration")
 
 NEIGHBOURS = 8
 """Around a value that does not convert, so many rows are looked at one by one: cheaper than halving on to one."""
+FIRST_ROWS = 4096
+"""Fewer are surveyed, read, converted and sent one after the other: threads would cost more than they bring."""
 
 
 def load_table(job: Job, table: str) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def _label(reading: Reading) -> str:
     return f"load {visible(reading.map.source.name)} {reading.part}".rstrip()
 
 
-def _announce(job: Job, reading: Reading, staged: sa.Table, size: Size) -> None:
+def _announce(job: Job, reading: Reading, staged: sa.Table, total: int) -> None:
     """What the load will do, and its casts apart from that."""
     table = reading.map.source.name
     plan = job.plan.tables[table]
@@ -88,20 +91,14 @@ def _announce(job: Job, reading: Reading, staged: sa.Table, size: Size) -> None:
     usual = plan.invalid or job.params.invalid
     others = [f"{name}: {policy}" for name, policy in policies.items() if policy is not usual]
     log.info(
-        "%s: %s, about %s, from the snapshot into %s; policy for values that cannot cross: %s",
-        *(_label(reading), counted(size.rows, "row"), in_words(_about(reading, size))),
+        "%s: %s from the snapshot into %s; policy for values that cannot cross: %s",
+        *(_label(reading), counted(total, "row")),
         *(visible(f"{staged.schema}.{staged.name}"), visible(", ".join([usual, *others]))),
     )
     detail(
         f"load {table}: {counted(len(columns), 'column')} and their casts",
         (f"{name} → {target.name}: {cast.target} takes {cast.rule}" for (name, target), cast in columns),
     )
-
-
-def _about(reading: Reading, size: Size) -> int:
-    """About how many bytes the rows are in COPY's binary form: each field has a length, most numbers eight bytes."""
-    fixed = sum(cast.reads not in (pa.string(), pa.binary()) for cast in reading.casts)
-    return size.bytes + size.rows * (2 + 4 * len(reading.casts) + 8 * fixed)
 
 
 def prepared(
@@ -143,14 +140,13 @@ def fill(
     """
     started = time.monotonic()
     table = reading.map.source.name
-    size = measure(snapshot, reading)
-    _announce(job, reading, staged, size)
+    total = count(snapshot, reading)
+    _announce(job, reading, staged, total)
     clear()
     orphans = orphan_predicates(snapshot, connection, job, reading)
     while True:
-        reading = replace(reading, orphans=orphans, clean=False)
-        reading = replace(reading, clean=is_clean(snapshot, reading))
-        sent, settled = _move(job, snapshot, connection, staged, reading, size)
+        reading = replace(reading, orphans=orphans)
+        sent, settled = _move(job, snapshot, connection, staged, reading, total)
         if not settled.quarantined or not references_itself(reading.map):
             break
         # The quarantine may have taken the parents of rows of this same table.
@@ -158,14 +154,14 @@ def fill(
         if orphans == before:
             break
         clear()
-    if size.rows != sent.rows + settled.quarantined:
+    if total != sent.rows + settled.quarantined:
         raise MigrationError(
-            f"Table {table} does not balance: {size.rows} source rows, {sent.rows} loaded, "
+            f"Table {table} does not balance: {total} source rows, {sent.rows} loaded, "
             f"{settled.quarantined} quarantined. Nothing was kept; this is a fault of the loader: please "
             "report it with this log."
         )
     return {
-        "source_rows": size.rows,
+        "source_rows": total,
         "loaded": sent.rows,
         "quarantined": settled.quarantined,
         "excluded": 0,
@@ -201,14 +197,14 @@ def _move(
     connection: psycopg.Connection[Any],
     staged: sa.Table,
     reading: Reading,
-    size: Size,
+    total: int,
 ) -> tuple[Sent, Settled]:
     """Fill the empty table; what was sent, and what became of the rows that no block could carry."""
     copier = Copier(connection, staged, reading)
-    pace, sent = Pace(size.rows), copier.sent
+    pace, sent = Pace(total), copier.sent
     with progress(_label(reading), lambda: pace.told(sent.rows + sent.kept_back, sent.bytes)):
-        leftover = _copy_blocks(job, copier, reading, size)
-        return sent, settle(job, connection, copier, snapshot, reading, size, leftover)
+        leftover = _copy_blocks(job, snapshot, copier, reading, total)
+        return sent, settle(job, connection, copier, snapshot, reading, leftover)
 
 
 def empty(connection: psycopg.Connection[Any], job: Job, table: str, staged: sa.Table) -> None:
@@ -233,35 +229,45 @@ def empty(connection: psycopg.Connection[Any], job: Job, table: str, staged: sa.
         state.clear(connection, kept, run_id=job.run_id, table_name=table)
 
 
-def _copy_blocks(job: Job, copier: Copier, reading: Reading, size: Size) -> Leftover:
-    """COPY every row that blocks can carry; returns which ones they could not."""
-    if reading.map.source.is_foreign_to_drivers:
-        return Leftover(all=True)
+def _copy_blocks(job: Job, snapshot: apsw.Connection, copier: Copier, reading: Reading, total: int) -> Leftover:
+    """COPY every row that blocks can carry; returns which ones they could not.
+
+    Of many rows, the next portion is surveyed, the next block read and the one after it converted while one is sent.
+    """
     leftover = Leftover()
-    with copier.copying() as send:
-        for block in blocks(snapshot_path(job), reading, size, job.params.rows_per_block):
-            _send_block(reading, block, leftover, send)
+    if reading.map.source.is_foreign_to_drivers:
+        leftover.clauses.append(reading.where())
+        return leftover
+    stage: Callable[[Any], Any] = ahead if total > FIRST_ROWS else iter
+    portions = stage(_surveyed(snapshot, reading, leftover))
+    read = stage(blocks(snapshot_path(job), reading, portions, job.params.rows_per_block))
+    with copier.copying() as send, closing(stage(_converted(reading, read, leftover))) as converted:
+        for columns in converted:
+            send(columns)
     return leftover
 
 
-def _send_block(reading: Reading, block: Block, leftover: Leftover, send: Send) -> None:
-    columns, keys = block.columns, block.keys
-    if block.flagged is not None and pc.any(flagged := block.flagged.cast(pa.bool_())).as_py():
-        plain = pc.invert(flagged)
-        leftover.flagged = True
-        columns, keys = [pc.filter(a, plain) for a in columns], [pc.filter(a, plain) for a in keys]
-    converted: list[pa.Array] = []
-    bad: set[int] = set()
-    for cast, array in zip(reading.casts, columns, strict=True):
-        good, failed = _convert(cast, array)
-        converted.append(good)
-        bad.update(failed)
-    if bad:
-        leftover.keys += key_values(keys, sorted(bad), reading.encoding)
-        mask = pa.array([i not in bad for i in range(len(converted[0]))])
-        converted = [pc.filter(a, mask) for a in converted]
-    if len(converted[0]):
-        send(converted)
+def _surveyed(snapshot: apsw.Connection, reading: Reading, leftover: Leftover) -> Iterator[Portion]:
+    for portion in survey(snapshot, reading):
+        if portion.apart:
+            leftover.clauses.append(portion.apart)
+        yield portion
+
+
+def _converted(reading: Reading, read: Iterable[Block], leftover: Leftover) -> Iterator[list[pa.Array]]:
+    for block in read:
+        converted: list[pa.Array] = []
+        bad: set[int] = set()
+        for cast, array in zip(reading.casts, block.columns, strict=True):
+            good, failed = _convert(cast, array)
+            converted.append(good)
+            bad.update(failed)
+        if bad:
+            leftover.keys += key_values(block.keys, sorted(bad), reading.encoding)
+            mask = pa.array([i not in bad for i in range(len(converted[0]))])
+            converted = [pc.filter(a, mask) for a in converted]
+        if len(converted[0]):
+            yield converted
 
 
 def _convert(cast: Cast, array: pa.Array) -> tuple[pa.Array, list[int]]:

@@ -34,9 +34,12 @@ class Codec:
     read: Reader
     """The definition: raw source value to canonical form."""
     source: str
-    """SQLite: the canonical text of column ``{x}`` where it is not NULL; ``{read}`` names the reader."""
+    """SQLite: the canonical text of column ``{x}`` where it is not NULL; ``{read}`` names the reader. Where there is a
+    ``null``, the bytes of all of a block's values."""
     target: sql.SQL = field(default_factory=lambda: sql.SQL("{}::text"))
     """PostgreSQL: the canonical text of a column."""
+    null: bytes | None = None
+    """For forms of so many bytes each, which ``source`` aggregates and nothing parts: what stands for NULL."""
     lengths: tuple[str, sql.SQL] | None = None
     """For forms that are bytes, joined without separators: the length of each, on either side; '-' for NULL."""
     sized: bool = False
@@ -115,12 +118,9 @@ _BYTEA = Codec(
 _DOUBLE = Codec(
     "double precision",
     values.double,
-    _cases("WHEN 'real' THEN double_bytes({x})"),
+    "doubles({x})",
     sql.SQL("float8send({})"),
-    lengths=(
-        "CASE typeof({x}) WHEN 'null' THEN '-' WHEN 'text' THEN '!' WHEN 'blob' THEN '!' ELSE '8' END",
-        sql.SQL("CASE WHEN {} IS NULL THEN '-' ELSE '8' END"),
-    ),
+    null=values.NULL_DOUBLE,
 )
 _NUMERIC = Codec(
     "numeric",

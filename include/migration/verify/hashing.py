@@ -25,7 +25,7 @@ class Digest:
 
     rows: int
     given: tuple[int, ...]
-    """For each column of joined text, how many values are not NULL."""
+    """For each column without lengths, how many values are not NULL."""
     parts: tuple[bytes, ...]
     """sha256 of each column's joined text, or of its bytes and of their lengths."""
     clear: bool = True
@@ -88,9 +88,19 @@ def _text_part(rows: int, given: int, joined: bytes) -> Part:
     return Part(given, (_sha256(joined),), clear or rows == 1)
 
 
+LONG_TEXT = 128 << 10
+"""From here on numpy counts, which a task of small tables does without: it takes 0.1 s to import."""
+
+
 def _count(joined: bytes, mark: bytes, expected: int) -> int:
-    """How often ``mark`` occurs; its first byte alone, which is found three times as fast, mostly tells."""
-    return expected if joined.count(mark[:1]) == expected else joined.count(mark)
+    """How often ``mark`` occurs; its first byte alone, which is found far faster, mostly tells."""
+    if len(joined) < LONG_TEXT:
+        first = joined.count(mark[:1])
+    else:
+        import numpy as np
+
+        first = int(np.count_nonzero(np.frombuffer(joined, np.uint8) == mark[0]))
+    return expected if first == expected else joined.count(mark)
 
 
 def _joined(source: Source, block: Block, places: Sequence[int]) -> dict[int, Part]:
@@ -108,7 +118,7 @@ def _joined(source: Source, block: Block, places: Sequence[int]) -> dict[int, Pa
             parts[i] = Part(None, (_sha256(next(values)), _sha256(next(values))))
         else:
             given, joined = next(values), next(values)
-            parts[i] = _text_part(rows, given, joined)
+            parts[i] = Part(given, (_sha256(joined),)) if codec.null else _text_part(rows, given, joined)
             if codec.recast is not None:
                 parts[i] = replace(parts[i], pending=joined)
     return parts
@@ -117,6 +127,8 @@ def _joined(source: Source, block: Block, places: Sequence[int]) -> dict[int, Pa
 def _wanted(column: Column, place: int) -> list[str]:
     x, codec = quoted(column.source), column.codec
     form = codec.source.format(x=x, read=f"read_{place}")
+    if codec.null is not None:
+        return [f"count({x})", form]
     if codec.lengths is None:
         joined = f"CASE WHEN {x} IS NULL THEN x'{NULL.hex()}' ELSE {form} END"
         return [f"count({x})", f"CAST(group_concat({joined}, x'{SEPARATOR.hex()}') AS BLOB)"]
@@ -133,7 +145,10 @@ def by_readers(source: Source, block: Block) -> dict[int, Part]:
     for i, (column, values) in enumerate(zip(source.columns, stored, strict=True)):
         read = column.codec.read
         forms = [None if kind == "null" else read(source.value(kind, value)) for kind, value in values]
-        if column.codec.lengths is not None:
+        if (null := column.codec.null) is not None:
+            data = b"".join(null if form is None else _octets(form) for form in forms)
+            parts[i] = Part(sum(f is not None for f in forms), (_sha256(data),))
+        elif column.codec.lengths is not None:
             data = b"".join(form for form in forms if isinstance(form, bytes))
             parts[i] = Part(None, (_sha256(data), _sha256(",".join(map(_length, forms)).encode())))
         else:
@@ -147,7 +162,14 @@ def _length(form: Canonical) -> str:
 
 
 def _octets(form: Canonical) -> bytes:
-    return NULL if form is None else form.encode() if isinstance(form, str) else NOTHING
+    match form:
+        case None:
+            return NULL
+        case str():
+            return form.encode()
+        case bytes():
+            return form
+    return NOTHING
 
 
 def _streamed(source: Source, block: Block) -> dict[int, Part]:

@@ -13,7 +13,7 @@ from migration.catalog import Table
 from migration.sqlite.catalog import quoted
 from migration.verify.codecs import NOTHING, Column
 from migration.verify.keys import Key, bound, stored_key
-from migration.verify.values import IMPOSSIBLE, Broken, Reader, Value, pack_double
+from migration.verify.values import IMPOSSIBLE, Broken, Reader, Value, packed_doubles
 
 BLOCK_BYTES = 1 << 20
 """Canonical text in a block. Half of it is as fast; 4 MB take a tenth longer, since both sides then wait for more."""
@@ -61,11 +61,9 @@ class Source:
         self.encoding = names.get(self.one("PRAGMA encoding")[0], "utf-8")
         self.skips = False
         functions = [_as_function(column.codec.read) for column in columns]
-        for name, function in [
-            ("double_bytes", pack_double),
-            *((f"read_{i}", f) for i, f in enumerate(functions)),
-        ]:
-            snapshot.create_scalar_function(name, function, 1, deterministic=True)  # type: ignore[arg-type]
+        for i, function in enumerate(functions):
+            snapshot.create_scalar_function(f"read_{i}", function, 1, deterministic=True)  # type: ignore[arg-type]
+        snapshot.create_aggregate_function("doubles", _doubles, 1)
 
     def one(self, query: str, bindings: Sequence[Any] = ()) -> tuple[Any, ...]:
         """The first row of a query's result."""
@@ -186,6 +184,11 @@ def _raw(keys: tuple[str, ...], columns: tuple[str, ...]) -> str:
     """The storage class and the value of each key (quoted) and column, text as its bytes."""
     names = [*keys, *map(quoted, columns)]
     return ", ".join(f"typeof({n}), CASE typeof({n}) WHEN 'text' THEN CAST({n} AS BLOB) ELSE {n} END" for n in names)
+
+
+def _doubles() -> tuple[list[Any], Callable[..., None], Callable[[list[Any]], bytes]]:
+    """An aggregate for SQLite: its context, what adds a value to it, and what is made of it."""
+    return [], list.append, lambda values: packed_doubles(values, NOTHING)
 
 
 def _as_function(read: Reader) -> Callable[[Any], Any]:

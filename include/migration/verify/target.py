@@ -190,6 +190,9 @@ class Target:
     def _joined(self, place: int) -> list[sql.Composable]:
         codec, name = self.columns[place].codec, sql.Identifier(f"c{place}")
         form = codec.target.format(name)
+        if codec.null is not None:
+            joined = sql.SQL("sha256(string_agg(coalesce({}, {}::bytea), ''))")
+            return [sql.SQL("count({})").format(name), joined.format(form, sql.Literal(rf"\x{codec.null.hex()}"))]
         if codec.lengths is None:
             joined = sql.SQL("sha256(textsend(string_agg(coalesce({}, {}), {})))")
             return [sql.SQL("count({})").format(name), joined.format(form, _NULL, _SEPARATOR)]

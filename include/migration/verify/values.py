@@ -93,6 +93,19 @@ def as_bytes(value: Value) -> Canonical:
     return IMPOSSIBLE
 
 
+NULL_DOUBLE = b"\x7f\xf0\0\0\0\0\0\1"
+"""What stands for NULL among the bytes of doubles. Should the target hold this NaN, the count of its NULLs differs."""
+
+
+def packed_doubles(values: list[Any], nothing: bytes) -> bytes:
+    """The bytes of :func:`double` one after the other. ``nothing`` is shorter than a double, so that bytes with it are
+    no doubles of as many values."""
+    if set(map(type, values)) == {float}:
+        return struct.pack(f">{len(values)}d", *values)
+    forms = (NULL_DOUBLE if value is None else double(value) for value in values)
+    return b"".join(form if isinstance(form, bytes) else nothing for form in forms)
+
+
 def double(value: Value) -> Canonical:
     """The eight bytes of an IEEE double, as float8send gives them; an integer only when a double holds it exactly."""
     if isinstance(value, float):
