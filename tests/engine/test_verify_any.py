@@ -21,6 +21,7 @@ from migration.errors import PlanError
 from migration.plan import ColumnPlan, TablePlan
 from migration.sqlite.catalog import read_catalog
 from migration.sqlite.snapshot import open_snapshot, snapshot_path
+from migration.verify import source as source_module
 from migration.verify.codecs import Column, codec_for
 from migration.verify.source import BLOCK_BYTES, Source
 from tests.conftest import Server
@@ -107,6 +108,25 @@ class TestSizes:
         blocks = list(source.blocks())
         assert sum(b.rows for b in blocks) == 3000
         assert max(b.bytes for b in blocks) <= 2 * BLOCK_BYTES
+        snapshot.close()
+
+    @pytest.mark.parametrize("kind", ["", "WITHOUT ROWID"])
+    @pytest.mark.parametrize("rows", [0, 1, 99, 100, 101, 200, 201])
+    def test_rows_of_numbers_alone_are_each_in_one_block(
+        self, make: Make, rows: int, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(source_module, "BLOCK_BYTES", 100 * 48)
+        case = make([sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("v", sa.BigInteger)],
+                    f"CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER) {kind}")  # fmt: skip
+        case.fill("INSERT INTO t VALUES (?, ?)", [(3 * i, i) for i in range(rows)])
+        case.begin()
+        snapshot = open_snapshot(snapshot_path(case.job))
+        columns = [Column(n, n, codec_for(n, "int8", -1, "int8", None), not_null=False) for n in ("id", "v")]
+        source = Source(snapshot, read_catalog(snapshot).table("t"), columns)
+        blocks = list(source.blocks())
+        assert [key for b in blocks for key in ((r.key[0]) for r in source.rows(b))] == [3 * i for i in range(rows)]
+        assert [b.rows for b in blocks] == [len(list(source.rows(b))) for b in blocks]
+        assert all(b.rows <= 100 for b in blocks)
         snapshot.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from migration.errors import TargetError, VerificationFailed
 from migration.plan import ColumnPlan, TablePlan
 from migration.verify.codecs import NULL, SEPARATOR
+from migration.verify.values import NULL_DOUBLE
 from tests.conftest import Server
 from tests.engine.cast_samples import MATRIX, Samples
 from tests.engine.support import Raw
@@ -123,6 +125,9 @@ ONE_CHARACTER = [
     pytest.param(sa.Double(), 0.0, -0.0, id="the sign of a zero"),
     pytest.param(sa.Double(), 0.5, float("nan"), id="a double that is no number"),
     pytest.param(sa.Double(), None, float("nan"), id="NULL for a double that is no number"),
+    pytest.param(
+        sa.Double(), None, struct.unpack(">d", NULL_DOUBLE)[0], id="NULL for the very double that stands for it"
+    ),
     pytest.param(sa.BigInteger(), 2**53 + 1, 2**53, id="an integer through a double"),
     pytest.param(sa.Integer(), 1, -1, id="a sign"),
     pytest.param(sa.Numeric(10, 2), 0.1, sql.SQL("0.11"), id="a cent"),

@@ -70,10 +70,18 @@ class Reading:
         return [f"CAST({name} AS {_MIXED[cast.reads]})" if cast.mixes else name for name, _, cast in self._columns]
 
     @property
+    def _rowid(self) -> str | None:
+        """The quoted name of the column that is the rowid: SQLite keeps nothing but integers there."""
+        alias = self.map.source.rowid_alias
+        return None if alias is None else quoted(alias)
+
+    @property
     def flag(self) -> str:
         """True for a row that has to be looked at by itself."""
         guards = []
         for name, nullable, cast in self._columns:
+            if name == self._rowid and "integer" in cast.classes and not cast.mixes:
+                continue
             passing = dict.fromkeys(sorted(cast.classes, reverse=True), "0")  # the usual ones come first
             if nullable:
                 passing["null"] = "0"
@@ -85,7 +93,7 @@ class Reading:
                 passing["text"] = f"{name} GLOB '*[' || char(65536) || '-' || char(1114111) || ']*'"
             cases = " ".join(f"WHEN '{kind}' THEN {flagged}" for kind, flagged in passing.items())
             guards.append(f"CASE typeof({name}) {cases} ELSE 1 END")
-        return _joined(" OR ", [*guards, *self.orphans])
+        return _joined(" OR ", [*guards, *self.orphans]) or "0"
 
     @property
     def size(self) -> str:

@@ -122,12 +122,19 @@ class Source:
         sized = [f"coalesce(octet_length({quoted(c.source)}), 0)" for c in self.columns if c.codec.sized]
         # In groups: SQLite limits the depth of an expression to 1000.
         groups = [f"({' + '.join(sized[i : i + 100])})" for i in range(0, len(sized), 100)]
-        size = " + ".join([str(24 * len(self.columns)), *groups])
+        fixed = 24 * len(self.columns)
+        size = " + ".join([str(fixed), *groups])
         largest = "NULL" if self.table.without_rowid else "max(key)"
         after: Key | None = None
         limit = FIRST_ROWS
         while True:
             chosen, bindings = self.chosen(after, None)
+            if not sized:
+                limit = min(max(BLOCK_BYTES // fixed, 1), MOST_ROWS)
+                if (end := self._skipping(chosen, bindings, limit - 1)) is not None:
+                    yield Block(after, end, limit, limit * fixed)
+                    after = end
+                    continue
             inner = statement("SELECT", size, "AS bytes,", self.keys[0], "AS key", chosen, "LIMIT ?")
             outer = statement("SELECT count(*), coalesce(sum(bytes), 0),", largest, "FROM (", inner, ")")
             rows, octets, rowid = self.one(outer, [*bindings, limit])
@@ -136,13 +143,17 @@ class Source:
             if octets > 2 * BLOCK_BYTES and rows > 1:
                 limit = max(rows * BLOCK_BYTES // octets, 1)
                 continue
-            last: Key = (rowid,)
-            if rowid is None:
-                query = statement("SELECT", _raw(self.keys, ()), chosen, "LIMIT 1 OFFSET ?")
-                last = stored_key(self.one(query, [*bindings, rows - 1]))
+            last = self._skipping(chosen, bindings, rows - 1) if rowid is None else (rowid,)
+            assert last is not None
             yield Block(after, last, rows, octets)
             after = last
             limit = min(max(rows * BLOCK_BYTES // octets, 1), MOST_ROWS)
+
+    def _skipping(self, chosen: str, bindings: Sequence[Any], rows: int) -> Key | None:
+        """The key of the row after so many; None when there is none."""
+        query = statement("SELECT", _raw(self.keys, ()), chosen, "LIMIT 1 OFFSET ?")
+        found = self.snapshot.execute(query, [*bindings, rows]).fetchall()
+        return stored_key(found[0]) if found else None
 
     def rows(self, block: Block | None = None, places: Sequence[int] | None = None) -> Iterator[SourceRow]:
         """The rows of a block, or of the table, with the stored values of the compared columns, or of some."""
