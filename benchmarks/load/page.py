@@ -44,6 +44,7 @@ def page(results: Results) -> str:
     parts = [
         ABOUT.format(command=results.command, start=duration(start)),
         _in_short(results),
+        _bounds([results.contests[name] for name in ("widgettdc", "narrow", "blobs") if name in results.contests]),
         f"![How many times the limit]({PLOT})\n",
         *(_contest(one) for one in results.contests.values()),
         _tiny(results),
@@ -84,6 +85,30 @@ def _in_short(results: Results) -> str:
     ]
     rows = [(what, goal, _shown(value), _met(goal, value)) for what, goal, value in goals]
     return "\n".join(["## In short\n", IN_SHORT, table(("", "goal", "measured", ""), rows)])
+
+
+BOUNDS = """\
+### What bounds them
+
+Nothing that copies these rows is further ahead of pgloader than the limit is. And what has to be done takes so much CPU
+that so many cores would have to be busy all the time, without a moment of waiting, to do it in the time of the goal.
+"""
+
+
+def _bounds(contests: Sequence[Contest]) -> str:
+    pgloader, limit, product = "pgloader", LIMIT, PRODUCT
+    bounds = [
+        ("pgloader ÷ limit, rows", (pgloader, ratios.load), (limit, ratios.load)),
+        ("pgloader ÷ limit, rows, keys, indexes", (pgloader, ratios.load_and_finish), (limit, ratios.load_and_finish)),
+        ("cores for the rows, in the limit's time", (product, ratios.cpu), (limit, ratios.load)),
+        (
+            "cores for the proof, in 0.6 times the load's time",
+            (product, ratios.proof_cpu),
+            (product, lambda one: 0.6 * ratios.load(one)),
+        ),
+    ]
+    rows = [(what, *(_shown(ratios.ratio(one, over, under)) for one in contests)) for what, over, under in bounds]
+    return "\n".join([BOUNDS, table(("", *(one.dataset.title for one in contests)), rows)])
 
 
 def _of_widgettdc(contest: Contest) -> list[Goal]:

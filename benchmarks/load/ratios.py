@@ -29,6 +29,11 @@ def cpu(one: Round) -> float:
     return one.load.client + one.load.server
 
 
+def proof_cpu(one: Round) -> float:
+    """The same for the proof."""
+    return one.proof.client + one.proof.server
+
+
 def with_start(seconds: Seconds) -> Seconds:
     """The product's with the time in which its process reads its code, which every peer's has in it."""
     return lambda one: one.start + seconds(one)
