@@ -155,9 +155,21 @@ def waived(table: sa.Table) -> set[str]:
 def in_schema(metadata: sa.MetaData, schema: str, tables: list[str]) -> dict[str, sa.Table]:
     """Copies of ``tables`` that live in ``schema``, foreign keys among them included; by name."""
     copy = sa.MetaData(naming_convention=metadata.naming_convention)
-    return {
+    copies: dict[str, sa.Table] = {
         name: metadata.tables[name].to_metadata(
             copy, schema=schema, referred_schema_fn=lambda _table, _to, _constraint, _referred: schema
         )
         for name in tables
     }
+    for name, table in copies.items():
+        _keep_index_names(metadata.tables[name], table)
+    return copies
+
+
+def _keep_index_names(original: sa.Table, copy: sa.Table) -> None:
+    """An index that a column asks for is named anew when it is copied, by a convention that may name the schema."""
+    names = {tuple(index.columns.keys()): index.name for index in original.indexes}
+    known = set(names.values())
+    for index in copy.indexes:
+        if index.name not in known:
+            index.name = names[tuple(index.columns.keys())]
