@@ -80,6 +80,13 @@ def test_a_file_that_cannot_be_written_leaves_the_former_one_whole(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
 
 
+def test_what_a_killed_attempt_left_is_removed(target: Connection, tmp_path: Path) -> None:
+    put_whole_run(target)
+    (tmp_path / ".report.html-k1ll3d").write_text("half of a page")
+    report.write_files(gathered(target), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
 def test_every_key_of_the_json_is_documented(target: Connection) -> None:
     facts = json.loads(report.as_json(hostile_report(target)))
     documented = set(re.findall(r"``(\w+)``", report.files.__doc__ or ""))

@@ -84,6 +84,8 @@ def write_files(report: Report, folder: Path) -> tuple[Path, Path]:
     html, facts = folder / "report.html", folder / "report.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob(".report.*-*"):  # of an attempt that was killed
+            left_over.unlink(missing_ok=True)
         replace_file(facts, as_json(report))
         replace_file(html, as_html(report))
     except OSError as error:
