@@ -32,13 +32,14 @@ def postgres_server() -> Iterator[Server]:
     password = secrets.token_urlsafe(16)
     given = os.environ.get("TEST_POSTGRES_DSN")
     if given:
-        yield _with_role(given, password)
+        yield with_role(given, password)
         return
     with throwaway_cluster() as cluster:
-        yield _with_role(cluster.dsn(), password)
+        yield with_role(cluster.dsn(), password)
 
 
-def _with_role(admin: str, password: str) -> Server:
+def with_role(admin: str, password: str) -> Server:
+    """The server with the tests' role on it."""
     with psycopg.connect(admin, autocommit=True) as connection:
         exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (ROLE,)).rowcount
         command = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")

@@ -1,0 +1,116 @@
+"""The server killed with all its processes at any moment of any step: what was committed is there, the rest is done again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from threading import Thread
+
+import psutil
+import pytest
+
+from local.postgres import THROWAWAY_SETTINGS, Cluster, throwaway_cluster
+from migration.errors import MigrationError, TransientError
+from tests.conftest import with_role
+from tests.engine.support import in_a_process
+from tests.faults.ledger import Ledger
+from tests.faults.points import Points
+from tests.faults.test_kills import moments
+from tests.faults.world import STEPS, World
+
+SEED = 20_261_127
+EACH = 4
+"""So many moments of each step."""
+OUTCOMES = {
+    0: "done all the same, same state",
+    3: "worth another try, done again, same state",
+    4: "a sentence, done again, same state",
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A server that keeps what it has committed, if only the machine goes on."""
+    with throwaway_cluster(THROWAWAY_SETTINGS | {"synchronous_commit": "on", "full_page_writes": "on"}) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def world(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(with_role(cluster.dsn(), secrets.token_urlsafe(16)), tmp_path_factory.mktemp("world"))
+    yield world
+    world.close()
+
+
+def crash(cluster: Cluster) -> None:
+    """Kill the server and all its processes, and start it again."""
+    number = cluster.process()
+    assert number is not None
+    server = psutil.Process(number)
+    everyone = [server, *server.children(recursive=True)]
+    for process in everyone:
+        process.kill()
+    psutil.wait_procs(everyone, 20)
+    cluster.start()
+
+
+@contextmanager
+def on_request(act: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Gives what another process calls to have ``act`` done by this one, and to wait until it is done."""
+    (asked, ask), (told, tell) = os.pipe(), os.pipe()
+
+    def serve() -> None:
+        if os.read(asked, 1) == b"?":
+            act()
+            os.write(tell, b"!")
+
+    def request() -> None:
+        os.write(ask, b"?")
+        os.read(told, 1)
+
+    thread = Thread(target=serve)
+    thread.start()
+    try:
+        yield request
+    finally:
+        os.write(ask, b".")  # where nothing was asked
+        thread.join()
+        for end in (asked, ask, told, tell):
+            os.close(end)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_server_killed_at_any_moment_of_a_step_costs_no_more_than_doing_it_again(
+    world: World, cluster: Cluster, ledger: Ledger, step: str
+) -> None:
+    number = moments(world, step)
+    following = list(world.visible)[list(STEPS).index(step) + 1]
+    faults = []
+    for at in sorted(Random(f"{SEED} {step}").sample(range(1, number + 1), min(EACH, number))):
+        world.back_to(step)
+        with on_request(lambda: crash(cluster)) as request:
+
+            def broken(at: int = at, request: Callable[[], None] = request) -> int:
+                Points(world.job.home, at, request)
+                try:
+                    STEPS[step](world.job)
+                except TransientError:
+                    return 3
+                except MigrationError:
+                    return 4
+                return 0
+
+            ended = in_a_process(broken)
+        wrong = world.left_behind()
+        if world.seen() not in (world.visible[step], world.visible[following]):
+            wrong += " live tables are neither as before the step nor as after it"
+        wrong += world.go_on(step)
+        wrong += "" if ended in OUTCOMES else f" ended with {ended}"
+        outcome = "another state" if wrong else OUTCOMES[ended]
+        ledger.tried("Kill", f"SIGKILL of the PostgreSQL server in {step.split()[0]}", outcome, wrong=bool(wrong))
+        if wrong:
+            faults.append(f"moment {at} of {number}: {wrong}")
+    assert not faults, f"seed {SEED}: " + "\n".join(faults)
