@@ -239,8 +239,13 @@ def without_privileges() -> Iterator[None]:
         os.seteuid(0)
 
 
-def in_a_process(act: Callable[[], int | None], seconds: float = 60) -> int:
-    """Do ``act`` in a process of its own; its exit code, or the negative number of the signal that ended it."""
+def in_a_process(
+    act: Callable[[], int | None], seconds: float = 60, meanwhile: Callable[[], None] = lambda: None
+) -> int:
+    """Do ``act`` in a process of its own; its exit code, or the negative number of the signal that ended it.
+
+    ``meanwhile`` is done by this process again and again until the other has ended.
+    """
     process = os.fork()
     if not process:
         code = 1
@@ -254,6 +259,7 @@ def in_a_process(act: Callable[[], int | None], seconds: float = 60) -> int:
     while (found := os.waitpid(process, os.WNOHANG)) == (0, 0):
         if time.monotonic() > end:
             os.kill(process, signal.SIGKILL)
+        meanwhile()
         time.sleep(0.02)
     return os.waitstatus_to_exitcode(found[1])
 

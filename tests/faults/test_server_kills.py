@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from random import Random
-from threading import Thread
+from select import select
 
 import psutil
 import pytest
@@ -57,28 +56,27 @@ def crash(cluster: Cluster) -> None:
     cluster.start()
 
 
-@contextmanager
-def on_request(act: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """Gives what another process calls to have ``act`` done by this one, and to wait until it is done."""
-    (asked, ask), (told, tell) = os.pipe(), os.pipe()
+class Request:
+    """How another process has something done by this one, and waits until it is done."""
 
-    def serve() -> None:
-        if os.read(asked, 1) == b"?":
-            act()
-            os.write(tell, b"!")
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act = act
+        (self.asked, self.ask), (self.told, self.tell) = os.pipe(), os.pipe()
 
-    def request() -> None:
-        os.write(ask, b"?")
-        os.read(told, 1)
+    def send(self) -> None:
+        """In the other process."""
+        os.write(self.ask, b"?")
+        os.read(self.told, 1)
 
-    thread = Thread(target=serve)
-    thread.start()
-    try:
-        yield request
-    finally:
-        os.write(ask, b".")  # where nothing was asked
-        thread.join()
-        for end in (asked, ask, told, tell):
+    def serve(self) -> None:
+        """In this process: do it, if it was asked for."""
+        if select([self.asked], [], [], 0)[0]:
+            os.read(self.asked, 1)
+            self.act()
+            os.write(self.tell, b"!")
+
+    def close(self) -> None:
+        for end in (self.asked, self.ask, self.told, self.tell):
             os.close(end)
 
 
@@ -91,19 +89,20 @@ def test_a_server_killed_at_any_moment_of_a_step_costs_no_more_than_doing_it_aga
     faults = []
     for at in sorted(Random(f"{SEED} {step}").sample(range(1, number + 1), min(EACH, number))):
         world.back_to(step)
-        with on_request(lambda: crash(cluster)) as request:
+        request = Request(lambda: crash(cluster))
 
-            def broken(at: int = at, request: Callable[[], None] = request) -> int:
-                Points(world.job.home, at, request)
-                try:
-                    STEPS[step](world.job)
-                except TransientError:
-                    return 3
-                except MigrationError:
-                    return 4
-                return 0
+        def broken(at: int = at, request: Request = request) -> int:
+            Points(world.job.home, at, request.send)
+            try:
+                STEPS[step](world.job)
+            except TransientError:
+                return 3
+            except MigrationError:
+                return 4
+            return 0
 
-            ended = in_a_process(broken)
+        ended = in_a_process(broken, meanwhile=request.serve)
+        request.close()
         wrong = world.left_behind()
         if world.seen() not in (world.visible[step], world.visible[following]):
             wrong += " live tables are neither as before the step nor as after it"
