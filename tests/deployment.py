@@ -34,6 +34,10 @@ class Deployment:
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.root / name)
         self.new_source()
+        self.start()
+
+    def start(self) -> None:
+        """Bring Airflow up, for the first time or after its end; unfinished runs go on."""
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 self._command(str(self.source), "--ui"),

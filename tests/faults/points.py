@@ -11,6 +11,9 @@ from typing import Any
 import apsw
 import psycopg
 
+from tests.engine.support import in_a_process
+from tests.faults.world import STEPS, World
+
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "os.truncate"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -23,30 +26,49 @@ class Points:
     """
 
     def __init__(self, folder: Path, at: int | None = None, act: Callable[[], Any] = lambda: None) -> None:
-        self.seen, self.at, self.act, self.folder = 0, at, act, str(folder)
+        self.at, self.act, self.folder = at, act, str(folder)
+        self.kinds: list[str] = []
+        """What each moment was: ``sending``, ``answered`` or ``file``."""
+        self.connection: psycopg.Connection[Any] | None = None
+        """That of the last exchange."""
         wait = psycopg.Connection.wait
 
         def waited(connection: Any, *arguments: Any, **named: Any) -> Any:
-            self.point()
+            self.connection = connection
+            self.point("sending")
             found = wait(connection, *arguments, **named)
-            self.point()
+            self.point("answered")
             return found
 
         psycopg.Connection.wait = waited  # type: ignore[method-assign, assignment]
         sys.addaudithook(self._audited)
         sys.setprofile(self._profiled)
 
-    def point(self) -> None:
+    def point(self, kind: str) -> None:
         """One more moment."""
-        self.seen += 1
-        if self.seen == self.at:
+        self.kinds.append(kind)
+        if len(self.kinds) == self.at:
             self.act()
 
     def _audited(self, event: str, arguments: tuple[Any, ...]) -> None:
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING
         if (writes or event in _CHANGES) and str(arguments[0]).startswith(self.folder):
-            self.point()
+            self.point("file")
 
     def _profiled(self, frame: Any, event: str, argument: Any) -> None:
         if event == "c_call" and isinstance(getattr(argument, "__self__", None), apsw.Backup):
-            self.point()
+            self.point("file")
+
+
+def moments(world: World, step: str) -> list[str]:
+    """What the moments of a step are."""
+    world.back_to(step)
+    told = world.folder / "moments"
+
+    def count() -> None:
+        points = Points(world.job.home)
+        STEPS[step](world.job)
+        told.write_text(" ".join(points.kinds))
+
+    assert in_a_process(count) == 0
+    return told.read_text().split()

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Server
 from tests.engine.support import in_a_process, kill_itself
 from tests.faults.ledger import Ledger
-from tests.faults.points import Points
+from tests.faults.points import Points, moments
 from tests.faults.world import STEPS, World
 
 SEED = 20_261_126
@@ -26,28 +26,13 @@ def world(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> 
     world.close()
 
 
-def moments(world: World, step: str) -> int:
-    """How many moments a step has."""
-    world.back_to(step)
-    told = world.folder / "moments"
-
-    def count() -> None:
-        points = Points(world.job.home)
-        STEPS[step](world.job)
-        told.write_text(str(points.seen))
-
-    assert in_a_process(count) == 0
-    return int(told.read_text())
-
-
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_killed_at_any_moment_and_done_again_leaves_what_an_undisturbed_run_leaves(
     world: World, ledger: Ledger, step: str
 ) -> None:
-    number = moments(world, step)
+    number = len(moments(world, step))
     assert number > 4
     chosen = sorted(Random(f"{SEED} {step}").sample(range(1, number + 1), min(EACH, number)))
-    following = list(world.visible)[list(STEPS).index(step) + 1]
     faults = []
     for at in chosen:
         world.back_to(step)
@@ -57,10 +42,7 @@ def test_a_step_killed_at_any_moment_and_done_again_leaves_what_an_undisturbed_r
             STEPS[step](world.job)
 
         ended = in_a_process(killed)
-        wrong = world.left_behind()
-        if world.seen() not in (world.visible[step], world.visible[following]):
-            wrong += " live tables are neither as before the step nor as after it"
-        wrong += world.go_on(step)
+        wrong = world.aftermath(step)
         outcome = "done again, same state" if ended == -signal.SIGKILL else f"not killed but ended with {ended}"
         ledger.tried("Kill", f"SIGKILL of the task in {step.split()[0]}", "another state" if wrong else outcome,
                      wrong=bool(wrong))  # fmt: skip

@@ -201,6 +201,14 @@ class World:
                 return "{} connections, {} locks, {} prepared transactions are left".format(*found or ())
             time.sleep(0.02)
 
+    def aftermath(self, step: str) -> str:
+        """What is wrong after the step was broken off, at once and after it was done again; nothing if all is well."""
+        wrong = self.left_behind()
+        following = list(self.visible)[list(STEPS).index(step) + 1]
+        if self.seen() not in (self.visible[step], self.visible[following]):
+            wrong += " live tables are neither as before the step nor as after it"
+        return wrong + self.go_on(step)
+
     def go_on(self, step: str) -> str:
         """Do the step again and all that follow it; how what is left differs from an undisturbed run, or nothing."""
         names = list(STEPS)
