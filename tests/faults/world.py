@@ -209,12 +209,16 @@ class World:
             wrong += " live tables are neither as before the step nor as after it"
         return wrong + self.go_on(step)
 
-    def go_on(self, step: str) -> str:
-        """Do the step again and all that follow it; how what is left differs from an undisturbed run, or nothing."""
+    def go_on(self, step: str, settled: Callable[[], object] = lambda: None) -> str:
+        """Do the step again and all that follow it; how what is left differs from an undisturbed run, or nothing.
+
+        ``settled`` is called when all is done and before it is looked at.
+        """
         names = list(STEPS)
         last = "rollback" if step == "rollback" else "report"
         for name in names[names.index(step) : names.index(last) + 1]:
             STEPS[name](self.job)
+        settled()
         return differences(self.states[last], self.state())
 
 

@@ -23,6 +23,11 @@ SETTINGS = (
     # GMT is UTC by the one name that PostgreSQL knows without the system's time zone files.
     # A backend whose client vanished ends within a minute; a step never waits behind a lock for longer than this.
     "-c client_min_messages=warning -c timezone=GMT -c lock_timeout=10s -c idle_in_transaction_session_timeout=0 "
+    # What an administrator has set for the application's sessions, a long COPY cannot live with; nor can our SQL with
+    # other strings, or under an isolation in which a transaction does not see what others have committed meanwhile.
+    "-c statement_timeout=0 -c idle_session_timeout=0 -c standard_conforming_strings=on "
+    "-c datestyle=ISO,MDY -c intervalstyle=postgres "  # nothing else the driver reads
+    r"-c default_transaction_isolation=read\ committed "
     "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 )
 
