@@ -8,6 +8,7 @@ import apsw
 import pytest
 
 from migration.catalog import Catalog, Column
+from migration.errors import SourceError
 from migration.sqlite.catalog import quoted, read_catalog
 
 
@@ -31,6 +32,24 @@ def test_columns_are_read_as_declared() -> None:
         ("d e", "DECIMAL(10, 2)", False, "1 + 1", 0),
     ]
     assert isinstance(found.table("t").column("c"), Column)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE sqlite_schema SET sql = CAST(x'435245415445205441424c452074202861ff20494e5429' AS TEXT) WHERE name = 't'",
+        "INSERT INTO sqlite_sequence VALUES (CAST(x'74ff' AS TEXT), 5)",
+    ],
+    ids=["a declaration", "the table of a sequence"],
+)
+def test_a_schema_of_bytes_that_are_no_text_is_refused_by_a_sentence(tmp_path: Path, statement: str) -> None:
+    path = str(tmp_path / "app.db")
+    connection = apsw.Connection(path)
+    connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT); PRAGMA writable_schema = ON")
+    connection.execute(statement)
+    connection.close()
+    with pytest.raises(SourceError, match=r"schema has bytes that are no text, in '.*xff.*mend the file"):
+        read_catalog(apsw.Connection(path))
 
 
 def test_generated_columns_are_marked() -> None:

@@ -18,7 +18,9 @@ from migration.catalog import (
     View,
     VirtualTable,
 )
+from migration.errors import SourceError
 from migration.sqlite import ddl
+from migration.words import visible
 
 
 def quoted(name: str) -> str:
@@ -201,14 +203,27 @@ def _table(
 
 _known: dict[tuple[Any, ...], Catalog] = {}
 MOST_KNOWN = 4
+SHOWN = 120
+"""So many characters of a declaration are shown in a message."""
 
 
 def read_catalog(connection: apsw.Connection) -> Catalog:
-    """The catalog of the open database; apsw errors pass through.
+    """The catalog of the open database; apsw errors pass through. SourceError where names or declarations are no text.
 
     It follows from SQLite's schema table and the sequences alone. Each step of each table asks for it, and parsing
     hundreds of declarations takes the better part of a second, so the newest catalogs are kept.
     """
+    try:
+        return _read_catalog(connection)
+    except UnicodeDecodeError as error:
+        shown = visible(error.object.decode(errors="backslashreplace"))
+        raise SourceError(
+            f"The database's schema has bytes that are no text, in {shown[:SHOWN]!r}. Names and declarations must be "
+            "valid: mend the file, or restore it from a backup."
+        ) from error
+
+
+def _read_catalog(connection: apsw.Connection) -> Catalog:
     schema = connection.execute("SELECT rowid, type, name, tbl_name, sql FROM sqlite_schema").fetchall()
     sequences = _sequences(connection)
     key = (*schema, *sequences.items())
