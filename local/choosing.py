@@ -10,6 +10,7 @@ from local.target import Target
 from migration.errors import MigrationError, translated
 from migration.plan import Plan, plan_files, plan_path, read_plan
 from migration.sqlite.opening import check_integrity, open_source
+from migration.telling import sentence
 
 if TYPE_CHECKING:
     from migration.assess import Assessment  # it takes a second to import, which ./run psql and stop shall not wait for
@@ -43,7 +44,7 @@ def tables_of(source: Path) -> set[str]:
         finally:
             connection.close()
     except MigrationError as error:
-        raise LocalError(str(error)) from error
+        raise LocalError(sentence(str(error))) from error
     return {str(name) for (name,) in found}
 
 
@@ -84,7 +85,7 @@ def path_of(name: str) -> Path:
     try:
         return plan_path(name)
     except MigrationError as error:
-        raise LocalError(str(error), status=2) from error
+        raise LocalError(sentence(str(error)), status=2) from error
 
 
 def read(name: str) -> Plan:
@@ -92,7 +93,7 @@ def read(name: str) -> Plan:
     try:
         return read_plan(path_of(name))
     except MigrationError as error:
-        raise LocalError(str(error)) from error
+        raise LocalError(sentence(str(error))) from error
 
 
 def assessed(source: Path, name: str, target: Target, *, replace: bool = False) -> "Assessment":
@@ -104,7 +105,7 @@ def assessed(source: Path, name: str, target: Target, *, replace: bool = False) 
     try:
         found = assess(source, MIGRATION_HOME, name=name, target=target.url, replace=replace)
     except MigrationError as error:
-        raise LocalError(str(error)) from error
+        raise LocalError(sentence(str(error))) from error
     print(f"\n{found.text}\n", flush=True)
     return found
 

@@ -19,6 +19,7 @@ from migration.errors import MigrationError
 from migration.job import Job, Params
 from migration.plan import plan_path, read_plan
 from migration.sqlite.snapshot import restore
+from migration.telling import sentence
 
 STEPS = (
     "preflight",
@@ -76,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(args)
     except MigrationError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {sentence(str(error))}", file=sys.stderr)
         return 1
 
 

@@ -103,10 +103,10 @@ def _check_plan(job: Job, catalog: Catalog, metadata: sa.MetaData) -> None:
     found, faults = differences(job.plan, catalog, metadata), _cast_faults(job, catalog, metadata)
     if found:
         heading = f"The source {job.source} and the plan {job.plan.name} do not match; nothing was touched:"
-        raise SourceError("\n  ".join([heading, *found, *faults]))
+        raise SourceError("\n  ".join(map(visible, [heading, *found, *faults])))
     if faults:
         heading = f"The plan {job.plan.name} cannot be carried out; nothing was touched:"
-        raise PlanError("\n  ".join([heading, *faults]))
+        raise PlanError("\n  ".join(map(visible, [heading, *faults])))
 
 
 def _cast_faults(job: Job, catalog: Catalog, metadata: sa.MetaData) -> list[str]:
@@ -159,7 +159,8 @@ def _check_target(connection: psycopg.Connection[Any], job: Job) -> str:
         found += live.blockers(connection, job)
     if found:
         raise TargetError(
-            f"The target database {database} cannot take this migration; nothing was touched:\n  " + "\n  ".join(found)
+            f"The target database {database} cannot take this migration; nothing was touched:\n  "
+            + "\n  ".join(map(visible, found))
         )
     return str(version)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from migration.profile import Evidence
+from migration.words import visible
 
 
 class Weight(IntEnum):
@@ -51,7 +52,7 @@ class Finding:
                 f" (rows: {self.evidence.count:,}; keys {keys}{more})" if keys else f" (rows: {self.evidence.count:,})"
             )
         instead = f" Instead: {self.instead}." if self.instead else ""
-        return f"{self.subject}: {self.what}{rows}. {self.proposal}.{instead} [{self.rule}]"
+        return visible(f"{self.subject}: {self.what}{rows}. {self.proposal}.{instead} [{self.rule}]")
 
 
 def grade(findings: Iterable[Finding]) -> str:

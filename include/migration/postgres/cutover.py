@@ -18,6 +18,7 @@ from migration.postgres.moving import Move, lock_tables, move
 from migration.postgres.shape import targets
 from migration.postgres.staging import WORKING, drop_schema, drop_staging, exists, lock_run, oids
 from migration.postgres.target import connected, lock, lock_key
+from migration.words import visible
 
 log = logging.getLogger("migration")
 
@@ -53,7 +54,7 @@ def _connected(job: Job, doing: str) -> Iterator[psycopg.Connection[Any]]:
 
 def _refuse_if(reasons: list[str]) -> None:
     if reasons:
-        raise CutOverRefused("\n  ".join(["The cut-over is not allowed; nothing was changed:", *reasons]))
+        raise CutOverRefused("\n  ".join(["The cut-over is not allowed; nothing was changed:", *map(visible, reasons)]))
 
 
 def _result(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _result(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]) 
     if moved := placed.missing(connection, run["live"], placed.ids(after)):
         raise CutOverRefused(
             f"Run {job.run_id} was cut over at {run['cut_over_at']}, but these of its tables are not "
-            f"live any more: {', '.join(moved)}. Nothing was changed."
+            f"live any more: {visible(', '.join(moved))}. Nothing was changed."
         )
     retired = [name for name, table in after.items() if table["retired"]]
     return {
@@ -115,7 +116,7 @@ def _observe(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any])
     if changes := live.changes(run["live_before"], now):
         raise CutOverRefused(
             f"The live tables in schema {schema} were changed after preflight; nothing was moved: "
-            f"{'; '.join(changes)}. If that may be set aside, start a new run, whose preflight notes it."
+            f"{visible('; '.join(changes))}. If that may be set aside, start a new run, whose preflight notes it."
         )
     _refuse_if(live.obstacles(connection, schema, now, views.targets(job.plan)))
     _refuse_if(live.clashes(connection, schema, job.staging, list(placed.ids(now).values())))
@@ -193,8 +194,8 @@ def _undo(
     if writes and not confirm_all and versions != confirmed:
         since = "after somebody was asked about it" if confirmed else "since it was cut over"
         raise CutOverRefused(
-            f"Rows were written to the tables of run {run['run_id']} {since}.\n"
-            f"  In all since the cut-over: {written}.\n"
+            f"Rows were written to the tables of run {visible(run['run_id'])} {since}.\n"
+            f"  In all since the cut-over: {visible(written)}.\n"
             "A rollback would take them out of use: nothing was changed. Confirm their loss to roll back all the same."
         )
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(run["staging"])))

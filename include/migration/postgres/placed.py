@@ -15,6 +15,7 @@ from migration.postgres import live, state
 from migration.postgres.gate import counted
 from migration.postgres.staging import WORKING, oids
 from migration.postgres.target import connected
+from migration.words import visible
 
 After = Mapping[str, Mapping[str, Any]]
 """``live_after`` of a run's row: the tables and views that its cut-over put in place, by name."""
@@ -54,13 +55,13 @@ def check(connection: psycopg.Connection[Any], run: Mapping[str, Any]) -> None:
         if later:
             advice = f"They were retired by the cut-over of run {later[0]}: roll that one back first."
         raise CutOverRefused(
-            f"The tables of run {run['run_id']} are not live any more: {', '.join(moved)}. "
+            f"The tables of run {run['run_id']} are not live any more: {visible(', '.join(moved))}. "
             f"Nothing was changed. {advice}"
         )
     if gone := missing(connection, run["retired"], ids(run["live_after"], "retired")):
         raise CutOverRefused(
             f"The tables that were live before run {run['run_id']} are not in {run['retired']} any more: "
-            f"{', '.join(gone)}. Nothing was changed; there is nothing to go back to."
+            f"{visible(', '.join(gone))}. Nothing was changed; there is nothing to go back to."
         )
 
 
@@ -69,7 +70,7 @@ def refuse_dependents(connection: psycopg.Connection[Any], run: Mapping[str, Any
     if held := live.dependents(connection, list(ids(run["live_after"]).values())):
         raise CutOverRefused(
             f"These were made on the run's tables since its cut-over and would follow them out of "
-            f"{run['live']}: {', '.join(held)}. Nothing was changed. Drop them, then try again."
+            f"{run['live']}: {visible(', '.join(held))}. Nothing was changed. Drop them, then try again."
         )
 
 

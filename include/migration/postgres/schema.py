@@ -20,7 +20,7 @@ from migration.postgres.shape import Shape, ddl, described, digest, expected, ta
 from migration.postgres.staging import drop_staging, hold, oids
 from migration.postgres.target import connected, path
 from migration.telling import detail, progress
-from migration.words import counted, duration
+from migration.words import counted, duration, visible
 
 log = logging.getLogger("migration")
 
@@ -154,7 +154,9 @@ def finish_schema(job: Job) -> dict[str, Any]:
 def _check_loads(connection: psycopg.Connection[Any], job: Job) -> None:
     loaded = {row["table_name"] for row in state.rows(connection, state.loads, run_id=job.run_id)}
     if missing := [t for t in job.plan.tables if t not in loaded]:
-        raise MigrationError(f"Not loaded yet: {', '.join(missing)}. Clear the load task of each, downstream included.")
+        raise MigrationError(
+            f"Not loaded yet: {visible(', '.join(missing))}. Clear the load task of each, downstream included."
+        )
 
 
 def _check_pre_data(wanted: dict[str, Shape], present: dict[str, Shape]) -> None:
@@ -168,7 +170,7 @@ def _check_pre_data(wanted: dict[str, Shape], present: dict[str, Shape]) -> None
     ]
     if found:
         raise TargetError(
-            f"The staged tables are not those of the plan any more: {'; '.join(dict.fromkeys(found))}. "
+            f"The staged tables are not those of the plan any more: {visible('; '.join(dict.fromkeys(found)))}. "
             "Clear the create_schema task, downstream included."
         )
 
@@ -298,8 +300,9 @@ def _make(
     except psycopg.errors.ProgramLimitExceeded as error:
         hash_index = "" if definition.startswith(KEYS) else "declare `method: hash` for it in the plan, or "
         raise TargetError(
-            f"Table {target}: {name} cannot be made, because a key is too long ({error.diag.message_primary}): "
-            f"{hash_index}take it out of the plan, then clear the table's load task, downstream included."
+            f"Table {visible(f'{target}: {name}')} cannot be made, because a key is too long "
+            f"({error.diag.message_primary}): {hash_index}"
+            "take it out of the plan, then clear the table's load task, downstream included."
         ) from error
     except psycopg.errors.IntegrityError as error:
         detail = error.diag.message_detail or error.diag.message_primary or str(error)
@@ -307,7 +310,8 @@ def _make(
             detail = f"the row {_breaking(connection, target, definition)} breaks it"
         advice = f" {advice} If it stays:" if advice else ""
         raise TargetError(
-            f"Table {target}: {name} {definition} does not hold: {detail[:500].rstrip('.')}.{advice} "
+            f"Table {visible(f'{target}: {name} {definition}')} does not hold: {visible(detail[:500].rstrip('.'))}."
+            f"{advice} "
             "Correct the source and start a new run, or change the plan (or its models)."
         ) from error
 
