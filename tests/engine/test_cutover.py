@@ -260,6 +260,14 @@ SHUT = [
         "ALTER TABLE staging.orders RENAME TO o; CREATE TABLE staging.orders AS TABLE staging.o",
         "as create_schema made it",
     ),
+    ("CREATE RULE none AS ON INSERT TO staging.orders DO INSTEAD NOTHING", "what no step made: rule none on"),
+    (
+        "CREATE TRIGGER undo BEFORE UPDATE ON staging.orders"
+        " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "what no step made: trigger undo on",
+    ),
+    ("CREATE POLICY few ON staging.orders", "what no step made: policy few on"),
+    ("ALTER TABLE staging.orders ENABLE ROW LEVEL SECURITY", "what no step made: row level security of"),
 ]
 """What is done after all steps, and what the gate says then."""
 

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from migration.job import Job
 from migration.postgres import state, views
-from migration.postgres.live import VERSIONS
+from migration.postgres.live import VERSIONS, attachments
 from migration.postgres.shape import Shape, described, digest, targets
 from migration.postgres.staging import oids
 
@@ -77,6 +77,7 @@ def _tables(connection: psycopg.Connection[Any], job: Job, run: dict[str, Any]) 
         else:
             faults = _records(connection, job, source, load, proofs.get(source))
             faults += _staged(connection, job, target, load, shapes[target])
+            faults += _attached(connection, staged[target])
         found += [f"table {source}: {fault}" for fault in faults]
     return found
 
@@ -127,6 +128,12 @@ def _staged(
             "its columns, keys or indexes were changed after finish_schema: clear that task, downstream included"
         )
     return found
+
+
+def _attached(connection: psycopg.Connection[Any], oid: int) -> list[str]:
+    """What somebody hung on the staged table, and what would change how it behaves once it is live."""
+    held = ", ".join(attachments(connection, [oid]))
+    return [f"it has what no step made: {held}. Drop that, then clear the cut_over task"] if held else []
 
 
 def counted(connection: psycopg.Connection[Any], schema: str, table: str, xids: Sequence[int]) -> tuple[int, int, str]:
