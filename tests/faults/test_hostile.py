@@ -18,14 +18,16 @@ from migration.errors import PlanError
 from migration.job import Job
 from migration.plan import plan_path, read_plan
 from migration.report import gather, restore_command
+from migration.sqlite.catalog import quoted
 from migration.sqlite.snapshot import snapshot_path
 from migration.telling import sentence
 from tests.conftest import Server
-from tests.engine.support import ask, connection_to, quarantined_bytes
+from tests.engine.support import ask, connection_to, database, insert, quarantined_bytes
 from tests.engine.verify_case import one_database
 from tests.faults.bearing import Bearing, Lines, make, returned, travel
 from tests.faults.hostile import HOSTILE, Parsed, harm_in_lines
 from tests.faults.ledger import Ledger
+from tests.hazards.moving import move
 
 AREA = "hostile names and values"
 VERIFIED = ("verify before the load", "verify finds", "report as text, a load failed", "report as text, differences",
@@ -134,6 +136,34 @@ def test_a_line_break_in_a_name_makes_no_line_of_what_verification_says(tmp_path
     bearing = make(HOSTILE["line break"], tmp_path, target_dsn)
     travel(bearing)
     assert [harm for where, said in bearing.told.lines if where in VERIFIED and (harm := harm_in_lines(said))] == []
+
+
+ALIKE = {
+    "letter case": ("É", "é"),
+    "unicode form": ("\u00e9", "e\u0301"),
+    "spaces that do not show": ("a", "a\u200b", "a\u00a0", "a "),
+    "the same first 63 bytes": ("z" * 63, "z" * 64, "z" * 65 + "1", "z" * 65 + "2"),
+    "the same once cut within a character": ("é" * 32, "é" * 33, "x" + "é" * 32),
+    "letters of two scripts": ("ab", "\u0430b"),
+}
+
+
+@pytest.mark.parametrize("how", ALIKE)
+def test_names_that_look_alike_stay_apart(tmp_path: Path, target_dsn: str, ledger: Ledger, how: str) -> None:
+    names = ALIKE[how]
+    columns = ", ".join(quoted(n) for n in names)
+    source = database(
+        tmp_path / "app.db",
+        *(f"CREATE TABLE {quoted(n)} ({columns}, UNIQUE ({quoted(n)}))" for n in names),
+        *(f"CREATE INDEX {quoted('i' + n)} ON {quoted(n)} ({columns})" for n in names),
+    )
+    for number, name in enumerate(names):
+        insert(source, name, [tuple(f"{number} {place}" for place in range(len(names)))])
+    moved = move(source, target_dsn)
+    found = {n: moved.rows(moved.plan.target_table(n)) for n in names}
+    wanted = {n: [tuple(f"{i} {p}" for p in range(len(names)))] for i, n in enumerate(names)}
+    ledger.tried(AREA, "names that look alike", "stay apart" if found == wanted else "MIXED UP", wrong=found != wanted)
+    assert found == wanted
 
 
 def row_key(*values: object) -> str:
