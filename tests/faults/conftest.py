@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.ledger import Ledger
+from tests.conftest import Server
+from tests.faults.ledger import Ledger, markdown
+from tests.faults.world import World
 
 _KEY = pytest.StashKey[Ledger]()
 
@@ -31,7 +34,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not ledger:
         return
     terminalreporter.section("faults tried")
-    for line in ledger.markdown():
+    for line in markdown(ledger.lines()):
         terminalreporter.write_line(line)
     if config.getoption("--write-table"):
         ledger.write()
@@ -41,3 +44,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def ledger(request: pytest.FixtureRequest) -> Ledger:
     """Where each point tried is entered."""
     return request.config.stash[_KEY]
+
+
+@pytest.fixture(scope="module")
+def world(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A small migration that can be put back to any step of it."""
+    world = World(postgres_server, tmp_path_factory.mktemp("world"))
+    yield world
+    world.close()

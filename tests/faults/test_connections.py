@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from random import Random
 
 import psycopg
 import pytest
 
 from migration.errors import MigrationError, TransientError
-from tests.conftest import Server
 from tests.engine.support import in_a_process
 from tests.faults.ledger import Ledger
 from tests.faults.points import Points, moments
@@ -29,13 +27,6 @@ OUTCOMES = {
     3: "worth another try, done again, same state",
     4: "a sentence, done again, same state",
 }
-
-
-@pytest.fixture(scope="module")
-def world(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(postgres_server, tmp_path_factory.mktemp("world"))
-    yield world
-    world.close()
 
 
 def cut(world: World, step: str, at: int, kind: str) -> int:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from random import Random
 
 import pytest
 
-from tests.conftest import Server
 from tests.engine.support import in_a_process, kill_itself
 from tests.faults.ledger import Ledger
 from tests.faults.points import Points, moments
@@ -17,13 +15,6 @@ from tests.faults.world import STEPS, World
 SEED = 20_261_126
 EACH = 18
 """So many moments of each step, all where there are no more."""
-
-
-@pytest.fixture(scope="module")
-def world(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(postgres_server, tmp_path_factory.mktemp("world"))
-    yield world
-    world.close()
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -55,15 +56,19 @@ def live(deployment: Deployment) -> list[str]:
 
 def kill_scheduler(deployment: Deployment) -> None:
     """SIGKILL the scheduler and the tasks that it runs."""
-    ours = [
-        process
-        for process in psutil.Process(deployment.process.pid).children(recursive=True)
-        if "scheduler" in " ".join(process.cmdline())
-    ]
+    children = psutil.Process(deployment.process.pid).children(recursive=True)
+    ours = [process for process in children if "scheduler" in _command(process)]
     assert ours
-    for process in ours:
-        for each in [process, *process.children(recursive=True)]:
+    for each in {*ours, *(child for process in ours for child in process.children(recursive=True))}:
+        with suppress(psutil.NoSuchProcess):
             each.send_signal(signal.SIGKILL)
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return ""
 
 
 @pytest.mark.parametrize("task", TASKS)

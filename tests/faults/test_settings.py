@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 
 from migration.errors import MigrationError
-from tests.conftest import Server
 from tests.faults.ledger import Ledger
 from tests.faults.world import World
 
@@ -51,13 +48,6 @@ SETTINGS = {
 }
 """Set for the database, as an administrator may have done for the application's sake."""
 REFUSED = {"default_transaction_read_only": "read-only"}
-
-
-@pytest.fixture(scope="module")
-def world(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(postgres_server, tmp_path_factory.mktemp("world"))
-    yield world
-    world.close()
 
 
 @pytest.mark.parametrize("name", SETTINGS)
