@@ -6,6 +6,7 @@ the engine but the plan, which says what the columns are called and what was dec
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -145,8 +146,9 @@ def make(path: Path, wanted: Database) -> int:
             for place, row in enumerate(table.rows):
                 marks = ", ".join("CAST(? AS TEXT)" if isinstance(v, Text) else "?" for v in row)
                 values = [v.octets(wanted.encoding) if isinstance(v, Text) else v for v in row]
-                connection.execute(f"INSERT OR IGNORE INTO t{number} VALUES (?, {marks})", [place, *values])
-                count += connection.changes()
+                with contextlib.suppress(apsw.MismatchError):  # a rowid takes integers only
+                    connection.execute(f"INSERT OR IGNORE INTO t{number} VALUES (?, {marks})", [place, *values])
+                    count += connection.changes()
     connection.close()
     return count
 

@@ -14,7 +14,7 @@ from tests.engine.verify_case import one_database
 from tests.faults.ledger import Ledger
 
 AREA = "databases of anything"
-EXAMPLES = 250
+EXAMPLES = 200
 
 
 @pytest.fixture(scope="module")
