@@ -49,6 +49,15 @@ def test_what_is_not_loaded_yet_is_named_on_one_line(tmp_path: Path, target_dsn:
     assert f"Not loaded yet: {SHOWN}." in said(steps.finish_schema, job)
 
 
+def test_what_verification_refuses_names_the_table_on_one_line(tmp_path: Path, target_dsn: str) -> None:
+    job = job_of(tmp_path, target_dsn, NAME)
+    steps.preflight(job)
+    steps.backup(job)
+    steps.create_schema(job)
+    message = said(lambda job: steps.verify(job, NAME), job)
+    assert message.startswith(f"Table {SHOWN} is not loaded in this run. ")
+
+
 def test_each_reason_against_a_cut_over_is_one_line(tmp_path: Path, target_dsn: str) -> None:
     job = job_of(tmp_path, target_dsn, NAME)
     steps.preflight(job)

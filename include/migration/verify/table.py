@@ -131,16 +131,17 @@ def _verify(
 def _load(connection: psycopg.Connection[Any], job: Job, table: str) -> dict[str, Any]:
     """What the load recorded; VerificationFailed when there is nothing yet to verify."""
     loads = state.rows(connection, state.loads, run_id=job.run_id, table_name=table)
+    shown = visible(table)
     if not loads:
-        raise VerificationFailed(f"Table {table} is not loaded in this run. Clear its load task, downstream included.")
+        raise VerificationFailed(f"Table {shown} is not loaded in this run. Clear its load task, downstream included.")
     if loads[0]["plan_digest"] != job.plan.tables[table].digest:
         raise VerificationFailed(
-            f"Table {table}: its part of the plan was changed after it was loaded. "
+            f"Table {shown}: its part of the plan was changed after it was loaded. "
             "Clear its load task, downstream included."
         )
     if loads[0]["indexed_at"] is None:
         raise VerificationFailed(
-            f"Table {table} has no keys and indexes since it was loaded. "
+            f"Table {shown} has no keys and indexes since it was loaded. "
             "Clear the finish_schema task, downstream included."
         )
     return loads[0]
@@ -151,7 +152,8 @@ def _staged(connection: psycopg.Connection[Any], job: Job, table: str, schema: s
     found = facts(connection, schema, target)
     if found is None:
         raise VerificationFailed(
-            f"Table {target} is not in the staging schema {schema}. Clear the create_schema task, downstream included."
+            f"Table {visible(target)} is not in the staging schema {schema}. "
+            "Clear the create_schema task, downstream included."
         )
     # Readers may go on; whoever wants to write waits until this transaction has ended.
     connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(schema, target)))
@@ -255,7 +257,7 @@ def _failure(job: Job, table: str, found: Found, results: Sequence[Check]) -> st
         lines.append(
             f"  … {min(found.total, len(found.kept))} of {found.total} are in migration.differences (run {job.run_id})"
         )
-    lines += [f"  check {r.check}: {r.detail}" for r in failed]
+    lines += [f"  check {r.check}: {visible(r.detail)}" for r in failed]
     if found.total or any(r.check in checks.OF_THE_ROWS for r in failed):
         lines.append(
             f"Clear the load task of {table}, downstream included: it loads the table from the snapshot anew. "
