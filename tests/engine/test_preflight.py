@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import apsw
@@ -18,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from migration.errors import MigrationError, PlanError, SourceError, TargetError, TransientError
 from migration.job import Job
+from migration.postgres import state
 from migration.postgres.schema import create_schema
 from migration.preflight import backup, preflight
 from tests.conftest import Server
@@ -388,3 +391,23 @@ def test_a_backup_without_preflight_is_refused(tmp_path: Path, target_dsn: str) 
     with pytest.raises(MigrationError, match="knows no run .* its preflight has not passed. Start with the preflight"):
         backup(job)
     assert schemas(target_dsn) == {"public"}
+
+
+def test_two_runs_that_begin_in_one_moment_on_a_fresh_target_are_both_registered(
+    tmp_path: Path, target_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = shop(tmp_path, target_dsn)
+    jobs = [first, replace(first, run_id="another", plan=first.plan.model_copy(update={"name": "another"}))]
+    create, both = state.create, Barrier(2)
+
+    def at_once(connection: psycopg.Connection[Any]) -> None:
+        both.wait(20)
+        create(connection)
+
+    monkeypatch.setattr(state, "create", at_once)
+    for _ in range(5):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(preflight, jobs))
+        with connection_to(first) as connection:
+            assert connection.execute("SELECT count(*) FROM migration.runs").fetchone() == (2,)
+            connection.execute("DROP SCHEMA migration CASCADE")

@@ -14,7 +14,7 @@ from migration import steps
 from migration.errors import MigrationError, TransientError
 from migration.job import Job
 from tests.faults.ledger import Ledger
-from tests.faults.world import STEPS, TABLES, World, differences
+from tests.faults.world import STEPS, TABLES, World, differences, plan
 
 SEED = 20_261_130
 EACH = 6
@@ -118,6 +118,22 @@ def test_the_same_plan_triggered_twice_at_once_makes_one_of_them_live_and_tells_
         wrong += " half of the rows are live"
     wrong = settled(world, another(world, "third"), wrong)
     ledger.tried("Race", "the same plan twice at once", outcome(ended), wrong=bool(wrong))
+    assert not wrong
+
+
+@pytest.mark.parametrize("waits", delays("two plans"))
+def test_two_plans_into_one_database_at_once_both_arrive(
+    world: World, ledger: Ledger, waits: tuple[float, float]
+) -> None:
+    world.back_to("preflight")
+    other = replace(world.job, run_id="another", plan=plan("stock", "stock_"))
+    ended = together((waits[0], lambda: migrate(world.job)), (waits[1], lambda: migrate(other)))
+    wrong = "" if ended == [0, 0] else f"ended with {ended}"
+    expected = world.visible["rollback"]
+    if world.seen() != expected | {f"stock_{table}": rows for table, rows in expected.items()}:
+        wrong += " other rows are live"
+    wrong += world.left_behind()
+    ledger.tried("Race", "two plans into one database at once", outcome(ended), wrong=bool(wrong))
     assert not wrong
 
 

@@ -77,29 +77,33 @@ def _source(path: Path) -> Path:
     return path
 
 
-def _plan() -> Plan:
+def plan(name: str = "shop", prefix: str = "") -> Plan:
+    """A plan of that name for these tables, which are called otherwise in the target."""
     column = sa.Column
     metadata = models(
         (
-            "parents",
+            f"{prefix}parents",
             [column("id", sa.Integer, sa.Identity(), primary_key=True), column("name", sa.Text, nullable=False)],
         ),
         (
-            "children",
+            f"{prefix}children",
             [
                 column("id", sa.Integer, primary_key=True),
-                column("parent", sa.ForeignKey("parents.id", name="children_parent_fkey"), index=True),
+                column("parent", sa.ForeignKey(f"{prefix}parents.id", name="children_parent_fkey"), index=True),
                 column("amount", sa.Numeric(8, 2)),
                 column("note", sa.Text, sa.CheckConstraint("note <> ''", name="children_note_check")),
             ],
         ),
         (
-            "notes",
+            f"{prefix}notes",
             [column("id", sa.Integer, primary_key=True), column("body", sa.Text), column("data", sa.LargeBinary)],
         ),
     )
     children = {"load_after": ["parents"], "invalid": "quarantine", "columns": {"amount": {"invalid": "round"}}}
-    return plan_for(metadata, {table: children if table == "children" else {} for table in TABLES})
+    parts = {table: children if table == "children" else {} for table in TABLES}
+    return plan_for(metadata, {t: part | {"rename": f"{prefix}{t}"} for t, part in parts.items()}).model_copy(
+        update={"name": name}
+    )
 
 
 LIVE = (
@@ -117,7 +121,7 @@ class World:
         self.admin, self.name, self.folder = server.admin, name, folder
         self.dsn = make_conninfo(server.admin, dbname=name, user=ROLE, password=server.password)
         self.job = job_for(
-            _source(folder / "app.db"), self.dsn, _plan(), rows_per_block=64, quarantine="allow", mode="cut_over",
+            _source(folder / "app.db"), self.dsn, plan(), rows_per_block=64, quarantine="allow", mode="cut_over",
             approval="given", on_live_tables="retire",
         )  # fmt: skip
         self.states: dict[str, dict[str, Any]] = {}

@@ -180,15 +180,23 @@ CREATE_LOCK = 7_203_918_274
 
 
 def create(connection: psycopg.Connection[Any]) -> None:
-    """Create the state schema and what it lacks. Safe when several runs start at once. Commits by itself."""
+    """Create the state schema and what it lacks. Safe when several runs start at once.
+
+    Commits by itself; the connection must be in autocommit.
+    """
     dialect = sa.make_url("postgresql://").get_dialect()()
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [CREATE_LOCK])
-        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
-        for table in metadata.sorted_tables:
-            connection.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)).encode())
-            for index in table.indexes:
-                connection.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)).encode())
+    # The session's lock, not the transaction's: only a transaction that begins behind it sees for certain what those
+    # before it have made. A schema that was looked for earlier is remembered as missing until then.
+    connection.execute("SELECT pg_advisory_lock(%s)", [CREATE_LOCK])
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
+            for table in metadata.sorted_tables:
+                connection.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)).encode())
+                for index in table.indexes:
+                    connection.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)).encode())
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(%s)", [CREATE_LOCK])
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:
