@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from local.files import ROOT
 from migration.errors import MigrationError, TransientError
 from migration.postgres import moving, target
 from tests.faults.ledger import Ledger
@@ -69,3 +75,16 @@ def test_a_cut_over_behind_a_lock_gives_up_lets_readers_through_and_can_be_done_
     ledger.tried("Connection", f"{step} behind {blocker}", "gave up, readers served, done again, same state",
                  wrong=bool(wrong))  # fmt: skip
     assert not wrong
+
+
+def test_a_server_that_vanishes_in_the_middle_of_a_statement_is_given_up(tmp_path: Path, ledger: Ledger) -> None:
+    command = ["unshare", "--net", sys.executable, "-m", "tests.faults.silence", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    told = subprocess.run(command, env=environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    points = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    for point in points:
+        wrong = point["wrong"] or ("" if point["ended"] in (0, 3) else f"ended with {point['ended']}")
+        outcome = "given up, done again, same state" if point["ended"] else "done all the same, same state"
+        ledger.tried("Connection", "server gone without a word", outcome, wrong=bool(wrong))
+    assert [p for p in points if p["wrong"] or p["ended"] not in (0, 3)] == []
+    assert [p["step"] for p in points] == list(STEPS)
