@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +22,7 @@ from migration.postgres.cutover import discard_stale
 from migration.postgres.target import connected, target_metadata
 from migration.sqlite.catalog import read_catalog
 from migration.sqlite.opening import check_integrity, open_snapshot, open_source
-from migration.sqlite.snapshot import Manifest, take
+from migration.sqlite.snapshot import Manifest, discard, take
 from migration.telling import detail, throughput
 from migration.words import counted, size, visible
 
@@ -193,18 +194,24 @@ def _register(connection: psycopg.Connection[Any], job: Job) -> None:
 def backup(job: Job) -> dict[str, Any]:
     """Take the snapshot that every later step reads, and compare it with the plan; returns where it lies.
 
-    Safe to run again: a complete snapshot of this run is checked and kept.
+    Safe to run again: a complete snapshot of this run is checked and kept, unless it is not what the plan describes
+    and nothing has been recorded of it.
     """
     began = time.monotonic()
     with step(job, "backup"):
         log.info("backup: %s", visible(_intended(job)))
         manifest = take(job.source, job.folder)
-        with translated("Reading the catalog of the snapshot"):
-            snapshot = open_snapshot(job.folder / "snapshot.db")
-            try:
+        try:
+            with (
+                translated("Reading the catalog of the snapshot"),
+                closing(open_snapshot(job.folder / "snapshot.db")) as snapshot,
+            ):
                 _check_plan(job, read_catalog(snapshot), target_metadata(job.plan))
-            finally:
-                snapshot.close()
+        except MigrationError:
+            with connected(job.target, "Reading the run") as connection:
+                if state.run(connection, job.run_id)["snapshot"] is None:
+                    discard(job.folder)
+            raise
         with connected(job.target, "Recording the snapshot") as connection:
             _refuse_another(connection, job, manifest)
             state.update(connection, state.runs, {"snapshot": asdict(manifest)}, run_id=job.run_id)

@@ -384,6 +384,8 @@ def test_a_source_that_changed_its_tables_after_preflight_is_found_by_the_backup
         backup(job)
     assert ask(job, "SELECT snapshot FROM migration.runs") == [(None,)]
     assert ask(job, "SELECT status FROM migration.steps WHERE step = 'backup'") == [("failed",)]
+    apsw.Connection(str(job.source)).execute("DROP TABLE surprise")
+    assert backup(job)["rows"] == 0  # of the source as it is now
 
 
 def test_a_backup_without_preflight_is_refused(tmp_path: Path, target_dsn: str) -> None:

@@ -110,8 +110,6 @@ def test_a_source_that_cannot_be_read_stops_the_step_by_a_sentence_and_the_step_
     world: World, ledger: Ledger, source: Callable[[], None], step: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("migration.sqlite.opening.BUSY_SECONDS", 0.1)
-    if (step, fault) == ("backup", "replaced by another database"):
-        return  # it is one that can be backed up: see below
     world.back_to(step)
     before = world.state() if step != "preflight" else {}
     release = BREAKS[fault](world.job.source)
@@ -132,19 +130,6 @@ def test_a_source_that_cannot_be_read_stops_the_step_by_a_sentence_and_the_step_
     wrong += world.go_on(step)
     ledger.tried("Source", f"source {fault}", "a sentence, done again, same state", wrong=bool(wrong))
     assert not wrong, told
-
-
-def test_a_source_replaced_before_its_backup_goes_no_further(
-    world: World, ledger: Ledger, source: Callable[[], None]
-) -> None:
-    world.back_to("backup")
-    _another(world.job.source)
-    STEPS["backup"](world.job)
-    with pytest.raises(MigrationError, match="do not match"):
-        STEPS["create_schema"](world.job)
-    wrong = world.seen() != world.visible["backup"] or bool(world.left_behind())
-    ledger.tried("Source", "source replaced by another database", "refused after the backup", wrong=wrong)
-    assert not wrong
 
 
 @pytest.mark.parametrize("fault", CHANGES)

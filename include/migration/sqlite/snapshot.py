@@ -140,6 +140,13 @@ def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
+def discard(folder: Path) -> None:
+    """Remove a snapshot that nothing was read from, so that the next attempt takes another."""
+    with alone(folder):
+        (folder / "manifest.json").unlink(missing_ok=True)
+        _discard(folder)
+
+
 def _discard(folder: Path) -> None:
     """Remove what an attempt left; a snapshot without its manifest was never complete."""
     for left_over in (*folder.glob("*.part*"), folder / "snapshot.db"):
