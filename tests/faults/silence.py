@@ -16,13 +16,12 @@ from typing import Any
 import psycopg
 
 from local.postgres import throwaway_cluster
-from migration.errors import MigrationError, TransientError
 from migration.postgres import target
 from tests.conftest import with_role
 from tests.engine.support import in_a_process
 from tests.faults.points import Points, moments
 from tests.faults.test_server_kills import Request
-from tests.faults.world import STEPS, World
+from tests.faults.world import STEPS, World, code
 
 SEED = 20_261_202
 FAST = {"keepalives_idle": 1, "keepalives_interval": 1, "keepalives_count": 2, "tcp_user_timeout": 3000}
@@ -53,13 +52,7 @@ def tried(world: World, step: str, at: int) -> dict[str, Any]:
     def broken() -> int:
         hurried()
         Points(world.job.home, at, request.send)
-        try:
-            STEPS[step](world.job)
-        except TransientError:
-            return 3
-        except MigrationError:
-            return 4
-        return 0
+        return code(lambda: STEPS[step](world.job))
 
     ended = in_a_process(broken, seconds=90, meanwhile=request.serve)
     request.close()

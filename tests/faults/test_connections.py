@@ -9,11 +9,10 @@ from random import Random
 import psycopg
 import pytest
 
-from migration.errors import MigrationError, TransientError
 from tests.engine.support import in_a_process
 from tests.faults.ledger import Ledger
 from tests.faults.points import Points, moments
-from tests.faults.world import STEPS, World
+from tests.faults.world import OUTCOMES, STEPS, World, code
 
 SEED = 20_261_128
 EACH = 8
@@ -21,11 +20,6 @@ EACH = 8
 FAULTS = {
     "sending": "connection cut before a statement of {}, or within COPY",
     "answered": "answer of a statement of {} lost, COMMIT among them",
-}
-OUTCOMES = {
-    0: "done all the same, same state",
-    3: "worth another try, done again, same state",
-    4: "a sentence, done again, same state",
 }
 
 
@@ -43,13 +37,7 @@ def cut(world: World, step: str, at: int, kind: str) -> int:
                 raise psycopg.OperationalError("server closed the connection unexpectedly")
 
         points.act = act
-        try:
-            STEPS[step](world.job)
-        except TransientError:
-            return 3
-        except MigrationError:
-            return 4
-        return 0
+        return code(lambda: STEPS[step](world.job))
 
     return in_a_process(broken)
 

@@ -11,10 +11,10 @@ from random import Random
 import pytest
 
 from migration import steps
-from migration.errors import MigrationError, TransientError
+from migration.errors import TransientError
 from migration.job import Job
 from tests.faults.ledger import Ledger
-from tests.faults.world import STEPS, TABLES, World, differences, plan
+from tests.faults.world import STEPS, TABLES, World, code, differences, plan
 
 SEED = 20_261_130
 EACH = 6
@@ -31,12 +31,7 @@ def together(*works: tuple[float, Callable[[], object]]) -> list[int]:
     def run(wait: float, work: Callable[[], object]) -> None:
         gate.wait(30)
         time.sleep(wait)
-        try:
-            work()
-        except TransientError:
-            raise SystemExit(3) from None
-        except MigrationError:
-            raise SystemExit(4) from None
+        raise SystemExit(code(work))
 
     processes = [_FORK.Process(target=run, args=work) for work in works]
     for process in processes:
@@ -50,7 +45,7 @@ def together(*works: tuple[float, Callable[[], object]]) -> list[int]:
 
 
 def outcome(ended: Sequence[int]) -> str:
-    return ", ".join(sorted(OUTCOMES.get(code, f"ended with {code}") for code in ended))
+    return ", ".join(sorted(OUTCOMES.get(number, f"ended with {number}") for number in ended))
 
 
 def delays(name: str) -> list[tuple[float, float]]:

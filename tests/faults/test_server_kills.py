@@ -12,21 +12,15 @@ import psutil
 import pytest
 
 from local.postgres import THROWAWAY_SETTINGS, Cluster, throwaway_cluster
-from migration.errors import MigrationError, TransientError
 from tests.conftest import with_role
 from tests.engine.support import in_a_process
 from tests.faults.ledger import Ledger
 from tests.faults.points import Points, moments
-from tests.faults.world import STEPS, World
+from tests.faults.world import OUTCOMES, STEPS, World, code
 
 SEED = 20_261_127
 EACH = 4
 """So many moments of each step."""
-OUTCOMES = {
-    0: "done all the same, same state",
-    3: "worth another try, done again, same state",
-    4: "a sentence, done again, same state",
-}
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +85,7 @@ def test_a_server_killed_at_any_moment_of_a_step_costs_no_more_than_doing_it_aga
 
         def broken(at: int = at, request: Request = request) -> int:
             Points(world.job.home, at, request.send)
-            try:
-                STEPS[step](world.job)
-            except TransientError:
-                return 3
-            except MigrationError:
-                return 4
-            return 0
+            return code(lambda: STEPS[step](world.job))
 
         ended = in_a_process(broken, meanwhile=request.serve)
         request.close()

@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from migration import steps
+from migration.errors import MigrationError, TransientError
 from migration.job import Job
 from migration.plan import Plan
 from tests.conftest import ROLE, Server
@@ -40,6 +41,24 @@ STEPS: dict[str, Act] = {
     "rollback": steps.rollback,
 }
 """Every step in the order of the DAG, and the rollback after them."""
+
+OUTCOMES = {
+    0: "done all the same, same state",
+    3: "worth another try, done again, same state",
+    4: "a sentence, done again, same state",
+}
+
+
+def code(act: Callable[[], object]) -> int:
+    """Do it: 0 when it is done, 3 when it may be tried again, 4 when a sentence says why not."""
+    try:
+        act()
+    except TransientError:
+        return 3
+    except MigrationError:
+        return 4
+    return 0
+
 
 STATE = {
     "runs": [
