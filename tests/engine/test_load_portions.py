@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from migration.load import survey as surveying
 from migration.load import table as loading
+from migration.load.blocks import blocks
 from migration.load.casts import cast_for
 from migration.load.jsontext import are_plain
 from migration.load.reading import Reading
@@ -28,19 +29,29 @@ LOW, HIGH = -(2**63), 2**63 - 1
 
 def reading_of(path: Path, within: str = "", orphans: tuple[str, ...] = ()) -> Reading:
     source = read_catalog(open_snapshot(path)).table("t")
-    target = sa.Table("t", sa.MetaData(), *(sa.Column(c.name, sa.Integer) for c in source.columns))
+    kinds = {"": sa.Text, "INTEGER": sa.Integer}
+    target = sa.Table("t", sa.MetaData(), *(sa.Column(c.name, kinds[c.declared_type]) for c in source.columns))
     columns = tuple((c.name, target.columns[c.name]) for c in source.columns)
     casts = tuple(cast_for("t", name, column.type, None) for name, column in columns)
     return Reading(TableMap(source, target, columns, ()), casts, orphans, within=within)
 
 
 def surveyed(path: Path, within: str = "", orphans: tuple[str, ...] = ()) -> list[Portion]:
-    return list(survey(open_snapshot(path), reading_of(path, within, orphans)))
+    snapshot, reading = open_snapshot(path), reading_of(path, within, orphans)
+    return list(survey(snapshot, reading, count(snapshot, reading)))
 
 
-def found(path: Path, clause: str) -> list[int]:
-    rows: list[Any] = open_snapshot(path).execute(f"SELECT rowid FROM t{clause}").fetchall()
+def found(path: Path, clause: str, key: str = "rowid") -> list[int]:
+    rows: list[Any] = open_snapshot(path).execute(f"SELECT {key} FROM t{clause}").fetchall()
     return [key for (key,) in rows]
+
+
+def apart(path: Path, portions: list[Portion], within: str = "") -> list[str]:
+    """The clauses for rows that no block took."""
+    clauses: list[str] = []
+    for _ in blocks(path, reading_of(path, within), portions, 1000, clauses):
+        pass
+    return clauses
 
 
 @pytest.fixture
@@ -56,54 +67,66 @@ class TestEachRowIsInOnePortion:
         [[], [7], [LOW], [HIGH], [LOW, HIGH], [LOW, LOW + 1, -1, 0, 1, HIGH - 1, HIGH], [*range(100)],
          [n * n * 1000 for n in range(200)], [*range(-3, 3)]],
     )  # fmt: skip
-    def test_whatever_its_keys_are(self, tmp_path: Path, keys: list[int]) -> None:
-        path = database(tmp_path / "app.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v)")
-        insert(path, "t", [(key, key % 9) for key in keys])
+    @pytest.mark.parametrize("kind", ["", "INTEGER"])
+    def test_whatever_its_keys_are(self, tmp_path: Path, keys: list[int], kind: str) -> None:
+        path = database(tmp_path / "app.db", f"CREATE TABLE t (id INTEGER PRIMARY KEY, v {kind})")
+        insert(path, "t", [(key, key % 9 if kind else f"v{key % 9}") for key in keys])
         portions = surveyed(path)
+        assert len(portions) == 1 if kind else len(portions) >= len(keys) / 10
         assert [key for p in portions for key in found(path, p.plain)] == sorted(keys)
         assert sum(p.size.rows for p in portions) == len(keys)
-        assert not any(p.apart for p in portions)
+        assert not apart(path, portions)
 
     def test_by_the_rowid_where_the_key_is_another(self, tmp_path: Path) -> None:
-        path = database(tmp_path / "app.db", "CREATE TABLE t (bytes, name TEXT PRIMARY KEY)")
-        insert(path, "t", [(n, f"k{n}" if n % 7 else n) for n in range(60)])
-        portions = surveyed(path)
+        path = database(tmp_path / "app.db", "CREATE TABLE t (octets, name TEXT PRIMARY KEY)")
+        insert(path, "t", [(f"v{n}" if n % 7 else n, f"k{n}") for n in range(60)])
+        source = read_catalog(open_snapshot(path)).table("t")
+        target = sa.Table("t", sa.MetaData(), *(sa.Column(c.name, sa.Text) for c in source.columns))
+        columns = tuple((c.name, target.columns[c.name]) for c in source.columns)
+        casts = tuple(cast_for("t", name, column.type, None) for name, column in columns)
+        portions = list(survey(open_snapshot(path), Reading(TableMap(source, target, columns, ()), casts), 60))
         assert len(portions) > 2
-        assert all(p.apart for p in portions)
-        assert sorted(k for p in portions for c in (p.plain, p.apart) for k in found(path, c)) == [*range(1, 61)]
+        assert sorted(k for p in portions for k in found(path, p.plain)) == [n + 1 for n in range(60) if n % 7]
+        assert sorted(k for p in portions for k in found(path, p.apart)) == [n + 1 for n in range(0, 60, 7)]
 
-    @pytest.mark.parametrize("name", ["bytes", "flag", "key", "rowid"])
+    @pytest.mark.parametrize("name", ["octets", "key", "rowid"])
     def test_whatever_its_key_is_called(self, tmp_path: Path, name: str) -> None:
         path = database(tmp_path / "app.db", f'CREATE TABLE t ("{name}" INTEGER PRIMARY KEY, v)')
-        insert(path, "t", [(40 - n, "text" if n == 5 else n) for n in range(40)])
+        insert(path, "t", [(40 - n, n if n == 5 else f"v{n}") for n in range(40)])
         portions = surveyed(path)
         assert len(portions) > 2
         assert [key for p in portions for key in found(path, p.plain)] == [n for n in range(1, 41) if n != 35]
-        assert [found(path, p.apart) for p in portions if p.apart] == [[35]]
+        assert [found(path, clause) for clause in apart(path, portions)] == [[35]]
 
     def test_within_its_range_alone(self, tmp_path: Path) -> None:
         path = database(tmp_path / "app.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v)")
-        insert(path, "t", [(n, n) for n in range(100)])
-        portions = surveyed(path, within='("id") > (10) AND ("id") <= (77)')
+        insert(path, "t", [(n, f"v{n}") for n in range(100)])
+        within = '("id") > (10) AND ("id") <= (77)'
+        portions = surveyed(path, within)
+        assert len(portions) > 2
         assert [key for p in portions for key in found(path, p.plain)] == [*range(11, 78)]
+        assert not apart(path, portions, within)
 
     @pytest.mark.parametrize("kind", ["WITHOUT ROWID", ""])
     def test_which_is_the_table_where_keys_are_no_integers_or_orphans_are_to_be_found(
         self, tmp_path: Path, kind: str
     ) -> None:
         path = database(tmp_path / "app.db", f"CREATE TABLE t (id INTEGER PRIMARY KEY, v) {kind}")
-        insert(path, "t", [(n, n) for n in range(100)])
+        insert(path, "t", [(n, f"v{n}") for n in range(100)])
         portions = surveyed(path, orphans=() if kind else ("id = 31",))
         assert [p.size.rows for p in portions] == [100]
-        assert bool(portions[0].apart) == (not kind)
+        assert found(path, portions[0].apart, "id") == ([] if kind else [31])
 
 
 @pytest.mark.usefixtures("small_portions")
-def test_flagged_and_long_rows_are_looked_at_and_all_others_are_in_blocks(tmp_path: Path) -> None:
+def test_flagged_and_long_rows_are_looked_at_and_all_others_are_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surveying, "LONG_FACTOR", 2)
     path = database(tmp_path / "app.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v)")
-    insert(path, "t", [(n, {10: "x", 11: None, 60: 1.5, 61: "y" * 5000}.get(n, n)) for n in range(90)])
+    insert(path, "t", [(n, {10: 7, 11: None, 60: 1.5, 61: "y" * 5000}.get(n, f"v{n}")) for n in range(90)])
     portions = surveyed(path)
-    assert sorted(key for p in portions if p.apart for key in found(path, p.apart)) == [10, 60, 61]
+    assert sorted(key for clause in apart(path, portions) for key in found(path, clause)) == [10, 60, 61]
     plain = [key for p in portions for key in found(path, p.plain)]
     assert plain == [n for n in range(90) if n not in (10, 60, 61)]
     assert count(open_snapshot(path), reading_of(path)) == 90
@@ -133,8 +156,8 @@ def test_an_error_in_the_survey_ends_the_load_and_its_threads(
     import threading
 
     path = database(tmp_path / "app.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v)")
-    insert(path, "t", [(n, n) for n in range(6000)])
-    parts = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Integer)]
+    insert(path, "t", [(n, f"v{n}") for n in range(6000)])
+    parts = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("v", sa.Text)]
     job = begin(job_for(path, target_dsn, plan_for(models(("t", parts)))))
     before = threading.active_count()
 
@@ -162,7 +185,8 @@ PLAIN = ['{"a": 1}', "[]", '"x"', "null", '{"a": {"a": "\\""}}', "1.5e3"]
 @example(PLAIN)
 @example([*PLAIN, '{"k": 1, "k": 2}'])
 def test_documents_are_plain_together_only_if_each_is(texts: list[str]) -> None:
-    assert are_plain(texts) == all(are_plain([text]) for text in texts)
+    encoded = [text.encode() for text in texts]
+    assert are_plain(encoded) == all(are_plain([text]) for text in encoded)
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,10 @@ def documents(fits: Callable[[str], bool]) -> Convert:
     def convert(array: pa.Array) -> pa.Array:
         found = pc.drop_null(pc.unique(text(array)))
         unusual = pc.or_(pc.match_substring_regex(found, UNUSUAL), pc.greater(pc.binary_length(found), USUAL_BYTES))
-        usual = pc.filter(found, pc.invert(unusual)).to_pylist()
+        usual = pc.filter(found, pc.invert(unusual)).cast(pa.binary()).to_pylist()
         singly = pc.filter(found, unusual).to_pylist()
         if not are_plain(usual):
-            singly += usual
+            singly += map(bytes.decode, usual)
         if not all(map(fits, singly)):
             raise Inexact
         return array

@@ -1,8 +1,8 @@
 """Reads the plain rows of a table in blocks, as Arrow arrays.
 
 Blocks come from the ADBC driver, which fixes a column's Arrow type by the first rows it sees. So each query
-begins with a row of typed values that is dropped, no row is read in which the survey found another storage class,
-and the types delivered are asserted: without these, a REAL met in a bigint column would arrive as the integer of its
+begins with a row of typed values that is dropped, no row is read in which a value has another storage class, and the
+types delivered are asserted: without these, a REAL met in a bigint column would arrive as the integer of its
 bits.
 """
 
@@ -65,14 +65,16 @@ def _key_values(array: pa.Array, encoding: str) -> list[Any]:
     return values
 
 
-def blocks(path: Path, reading: Reading, portions: Iterable[Portion], most_rows: int) -> Iterator[Block]:
-    """The rows of the portions in blocks, without those that are to be read singly."""
+def blocks(
+    path: Path, reading: Reading, portions: Iterable[Portion], most_rows: int, apart: list[str]
+) -> Iterator[Block]:
+    """The rows of the portions in blocks; to ``apart`` go the clauses for those that are to be read singly."""
     query = _Query(reading)
     table = reading.map.source.name
     try:
         with _opened(path) as connection:
             for portion in portions:
-                rows = _block_rows(portion.size, most_rows)
+                rows, taken = _block_rows(portion.size, most_rows), 0
                 with _batches(connection, query.of(portion), rows) as batches:
                     skip = 1
                     for batch in batches:
@@ -84,7 +86,10 @@ def blocks(path: Path, reading: Reading, portions: Iterable[Portion], most_rows:
                         arrays = [a.slice(skip) for a in batch.columns]
                         skip = 0
                         if len(arrays[0]):
+                            taken += len(arrays[0])
                             yield query.block(arrays)
+                if taken != portion.size.rows:
+                    apart.append(portion.apart)
     except (adbc_driver_manager.Error, pa.ArrowException, OSError) as error:
         raise SourceError(f"Reading table {table} of the snapshot: {error}") from error
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import orjson
 
 DEPTH = 500
@@ -45,17 +49,34 @@ def fits_jsonb(text: str) -> bool:
     return True
 
 
-def are_plain(texts: list[str]) -> bool:
+def are_plain(texts: list[bytes]) -> bool:
     """Whether a parser in C already tells that all of them fit, which takes a fifth of the time; False tells nothing.
 
     They are neither UNUSUAL nor longer than USUAL_BYTES. The parser forgets all but one of repeated keys, and each
     takes its two quotes along: nothing but \\u0022 brings others. It writes nothing that is nested deeper than 254.
     """
     try:
-        written = orjson.dumps([orjson.loads(text) for text in texts])
+        with _uncollected():
+            written = orjson.dumps([orjson.loads(text) for text in texts])
     except (ValueError, TypeError):
         return False
-    return sum(text.count('"') for text in texts) == written.count(b'"')
+    return _quotes(b"".join(texts)) == _quotes(written)
+
+
+def _quotes(text: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord('"')))  # many bytes at once
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles, which would go through all that is parsed, again and again; JSON has none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _refuse(word: str) -> None:

@@ -91,8 +91,11 @@ class Reading:
                 # Reading UTF-16 as UTF-8, SQLite makes a character beyond U+FFFF of half a surrogate pair and
                 # whatever follows it.
                 passing["text"] = f"{name} GLOB '*[' || char(65536) || '-' || char(1114111) || ']*'"
-            cases = " ".join(f"WHEN '{kind}' THEN {flagged}" for kind, flagged in passing.items())
-            guards.append(f"CASE typeof({name}) {cases} ELSE 1 END")
+            if any(flagged != "0" for flagged in passing.values()):
+                cases = " ".join(f"WHEN '{kind}' THEN {flagged}" for kind, flagged in passing.items())
+                guards.append(f"CASE typeof({name}) {cases} ELSE 1 END")
+            else:
+                guards.append(" AND ".join(f"typeof({name}) <> '{kind}'" for kind in passing))
         return _joined(" OR ", [*guards, *self.orphans]) or "0"
 
     @property

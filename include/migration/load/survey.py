@@ -1,7 +1,7 @@
-"""Looks at the rows before they are read: how many there are, how long, and which have to be looked at singly.
+"""Looks at the rows before they are read: how many there are, and how long.
 
 A table with an integer key is surveyed in portions of it, so that one portion can be read, converted and sent while the
-next is surveyed, and is in memory still when it is read.
+next is surveyed, and is in memory still when it is read. Rows of numbers alone are all alike, and one portion.
 """
 
 from __future__ import annotations
@@ -43,66 +43,68 @@ class Size:
 
 @dataclass(frozen=True)
 class Portion:
-    """Rows that were looked at."""
+    """Rows that were counted. Each is either plain or apart, whatever is NULL."""
 
     reading: Reading
     size: Size
-    flagged: bool
-    """Whether any of them is."""
 
     @property
     def _singly(self) -> str:
-        """The condition for those that no block takes; empty when there are none."""
-        conditions = [self.reading.flag] if self.flagged else []
-        if self.size.longest > self.size.long:
-            conditions.append(f"{self.reading.size} > {self.size.long}")
-        return " OR ".join(f"({c})" for c in conditions)
+        """The condition for those that no block takes."""
+        long = f" OR ({self.reading.size}) > {self.size.long}" if self.size.longest > self.size.long else ""
+        return f"({self.reading.flag}){long}"
 
     @property
     def plain(self) -> str:
-        """The WHERE clause for the rows that blocks take. Each row is either here or in ``apart``, whatever is NULL."""
-        return self.reading.where(f"({self._singly}) IS NOT TRUE" if self._singly else "")
+        """The WHERE clause for the rows that blocks take."""
+        return self.reading.where(f"({self._singly}) IS NOT TRUE")
 
     @property
     def apart(self) -> str:
-        """The WHERE clause for the others; empty when there are none."""
-        return self.reading.where(f"({self._singly}) IS TRUE") if self._singly else ""
+        """The WHERE clause for the others, if there are any."""
+        return self.reading.where(f"({self._singly}) IS TRUE")
 
 
 def count(snapshot: apsw.Connection, reading: Reading) -> int:
     """How many rows are to be read, by a query of its own: what the load is held against at its end."""
-    query = f"SELECT count(*) FROM {reading.table} NOT INDEXED{reading.where()}"  # noqa: S608 - quoted()
+    query = f"SELECT count(*) FROM {_rows(reading)}"  # noqa: S608 - quoted()
     return int(str(snapshot.execute(query).fetchall()[0][0]))
 
 
-def survey(snapshot: apsw.Connection, reading: Reading) -> Iterator[Portion]:
-    """All rows that are to be read, each in one portion; none without rows."""
+def survey(snapshot: apsw.Connection, reading: Reading, total: int) -> Iterator[Portion]:
+    """All ``total`` rows that are to be read, each in one portion; none without rows."""
     source = reading.map.source
+    if reading.size == "0":
+        yield Portion(reading, Size(total, 0, 0))
+        return
     if source.without_rowid or not source.key or reading.orphans:
         # Orphans are found by the whole of another table, which is looked through once for each statement.
         yield whole(snapshot, reading)
         return
     key = quoted(reading.keys[0])
-    ends = f"SELECT min({key}), max({key}) FROM {reading.table} NOT INDEXED{reading.where()}"  # noqa: S608 - quoted()
-    first, last = snapshot.execute(ends).fetchall()[0]
+    ends = ", ".join(f"(SELECT {end}({key}) FROM {_rows(reading)})" for end in ("min", "max"))  # noqa: S608 - quoted()
+    first, last = snapshot.execute(f"SELECT {ends}").fetchall()[0]
     most = PORTION_ROWS.start
     while isinstance(first, int) and isinstance(last, int) and first <= last:
-        following = f"{reading.table} NOT INDEXED{reading.narrowed(first, last).where()} ORDER BY {key}"
-        step = f"SELECT {key} FROM {following} LIMIT 1 OFFSET {most - 1}"  # noqa: S608 - quoted()
-        end = next((int(str(found)) for (found,) in snapshot.execute(step)), last)
-        portion = whole(snapshot, reading.narrowed(first, end))
-        yield portion
+        size, end = _sized(snapshot, reading.narrowed(first, last), f", {key} AS key", f" ORDER BY 2 LIMIT {most}")
+        yield Portion(reading.narrowed(first, end), size)
         first = end + 1
-        most = min(max(PORTION_BYTES // max(portion.size.average, 1), PORTION_ROWS.start), PORTION_ROWS.stop)
+        most = min(max(PORTION_BYTES // max(size.average, 1), PORTION_ROWS.start), PORTION_ROWS.stop)
 
 
 def whole(snapshot: apsw.Connection, reading: Reading) -> Portion:
     """All rows that are to be read, as one portion."""
-    rows, octets, flag = f"{reading.table} NOT INDEXED{reading.where()}", reading.size, reading.flag
-    if octets != "0":  # LIMIT keeps SQLite from computing each twice; for numbers alone it costs more than it saves
-        rows = f"(SELECT {octets} AS octets, {flag} AS flag FROM {rows} LIMIT -1)"  # noqa: S608 - quoted()
-        octets, flag = "octets", "flag"
-    looked = f"count(*), coalesce(sum({octets}), 0), coalesce(max({octets}), 0), count(*) FILTER (WHERE {flag})"
-    query = f"SELECT {looked} FROM {rows}"  # noqa: S608 - quoted()
-    *size, flagged = (int(str(value)) for value in snapshot.execute(query).fetchall()[0])
-    return Portion(reading, Size(*size), flagged > 0)
+    return Portion(reading, _sized(snapshot, reading, ", NULL AS key", " LIMIT -1")[0])
+
+
+def _rows(reading: Reading) -> str:
+    return f"{reading.table} NOT INDEXED{reading.where()}"
+
+
+def _sized(snapshot: apsw.Connection, reading: Reading, key: str, which: str) -> tuple[Size, int]:
+    """The size of some rows, and their last key. Without a LIMIT, SQLite would compute the bytes of each row twice."""
+    rows = f"SELECT {reading.size} AS octets{key} FROM {_rows(reading)}{which}"  # noqa: S608 - quoted()
+    looked = "count(*), coalesce(sum(octets), 0), coalesce(max(octets), 0), coalesce(max(key), 0)"
+    query = f"SELECT {looked} FROM ({rows})"  # noqa: S608 - quoted()
+    *size, last = (int(str(value)) for value in snapshot.execute(query).fetchall()[0])
+    return Size(*size), last

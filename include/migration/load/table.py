@@ -26,7 +26,7 @@ from migration.load.copy import Copier, Sent
 from migration.load.reading import Reading
 from migration.load.references import orphan_predicates
 from migration.load.singles import Leftover, Settled, settle
-from migration.load.survey import Portion, count, survey
+from migration.load.survey import count, survey
 from migration.mapping import TableMap, table_map
 from migration.plan import TablePlan
 from migration.postgres import state
@@ -239,19 +239,12 @@ def _copy_blocks(job: Job, snapshot: apsw.Connection, copier: Copier, reading: R
         leftover.clauses.append(reading.where())
         return leftover
     stage: Callable[[Any], Any] = ahead if total > FIRST_ROWS else iter
-    portions = stage(_surveyed(snapshot, reading, leftover))
-    read = stage(blocks(snapshot_path(job), reading, portions, job.params.rows_per_block))
+    portions = stage(survey(snapshot, reading, total))
+    read = stage(blocks(snapshot_path(job), reading, portions, job.params.rows_per_block, leftover.clauses))
     with copier.copying() as send, closing(stage(_converted(reading, read, leftover))) as converted:
         for columns in converted:
             send(columns)
     return leftover
-
-
-def _surveyed(snapshot: apsw.Connection, reading: Reading, leftover: Leftover) -> Iterator[Portion]:
-    for portion in survey(snapshot, reading):
-        if portion.apart:
-            leftover.clauses.append(portion.apart)
-        yield portion
 
 
 def _converted(reading: Reading, read: Iterable[Block], leftover: Leftover) -> Iterator[list[pa.Array]]:
