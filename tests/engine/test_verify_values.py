@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
 from collections.abc import Iterator
@@ -135,7 +136,7 @@ def agreed(server: psycopg.Connection[Any], chosen: Codec, sample: Sample) -> bo
     source, block = opened(chosen, sample), Block(None, (1,), 1, 1)
     fast, slow = recast(server, digest(source, block)), by_readers(source, block)[0]
     assert not fast.pending
-    assert chosen.lengths is not None or fast.given == (int(sample[0] != "null"),)
+    assert chosen.lengths is not None or chosen.digits or fast.given == (int(sample[0] != "null"),)
     return fast.parts == slow.hashes
 
 
@@ -224,8 +225,46 @@ def test_sql_and_reader_agree_on_any_value(
 @example(sample=("text", "10000-01-01 00:00:00.12"))
 @example(sample=("text", "0044-03-15 00:00:00 BC"))
 @example(sample=("text", "infinity"))
+@example(sample=("text", "2024-02-29T23:30:00+00:00"))
+@example(sample=("text", "2024-02-29T23:30:00.250-01:45"))
+@example(sample=("text", "2023-02-29T23:30:00-01:45"))
+@example(sample=("text", "2024-02-29 24:00:00+02:00"))
+@example(sample=("text", "2024-02-29 00:00:00.1+14:59"))
+@example(sample=("text", "2024-02-29 00:00:00+15:59"))
+@example(sample=("text", "0001-01-01 00:00:00+00:01"))
+@example(sample=("text", "9999-12-31 23:59:59-00:01"))
+@example(sample=("text", "2024-02-29 00:00:00.000+02:00"))
+@example(sample=("text", "2024-02-29 00:00\0:00+02:00"))
 def test_sql_and_reader_agree_on_any_time(server: psycopg.Connection[Any], name: str, sample: Sample) -> None:
     agree(server, name, codec(name), sample)
+
+
+@pytest.mark.parametrize("declared", ["", "TEXT", "DATETIME", "INTEGER", "REAL"])
+def test_the_usual_forms_of_an_instant_need_no_reader_whatever_the_column_was_declared_as(declared: str) -> None:
+    connection, chosen = apsw.Connection(":memory:"), codec("timestamp with time zone")
+    connection.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, c {declared})")
+    ends = ["", "Z", "+00:00", "+02:00", "-09:30"]
+    usual = [f"2024-02-29{t}12:30:45{f}{end}" for t in " T" for f in ("", ".5", ".120", ".000001") for end in ends]
+    connection.executemany("INSERT INTO t (c) VALUES (?)", [(text,) for text in usual])
+
+    def refuse(*value: Any) -> Any:
+        raise AssertionError(value)
+
+    connection.create_scalar_function("read_0", refuse, 1)
+    found = connection.execute(f"SELECT {chosen.source.format(x='c', read='read_0')} FROM t").fetchall()
+    assert [form for (form,) in found] == [chosen.read(text) for text in usual]
+
+
+@pytest.mark.parametrize(
+    ("expression", "whole"), [("json(v)", False), ("json_extract(v, '$')", True)], ids=["JSON", "a number in JSON"]
+)
+def test_json_text_that_shows_an_integer_is_none(expression: str, whole: bool) -> None:
+    connection, chosen = apsw.Connection(":memory:"), codec("integer")
+    connection.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, v, c AS ({expression}))")
+    connection.execute("INSERT INTO t (v) VALUES ('5')")
+    source = Source(connection, read_catalog(connection).table("t"), [Column("c", "c", chosen, not_null=False)])
+    (found,) = digest(source, Block(None, (1,), 1, 1)).parts
+    assert (found == hashlib.sha256(b"5").digest()) == whole
 
 
 @pytest.mark.parametrize("cast", CASTS)

@@ -38,6 +38,9 @@ class Codec:
     ``null``, the bytes of all of a block's values."""
     target: sql.SQL = field(default_factory=lambda: sql.SQL("{}::text"))
     """PostgreSQL: the canonical text of a column."""
+    digits: bool = False
+    """For forms that are decimal digits: a comma joins them, and ``null`` stands for NULL, as in a JSON array of
+    integers. SQLite makes one of a block at once, and writes nothing but an integer as one."""
     null: bytes | None = None
     """For forms of so many bytes each, which ``source`` aggregates and nothing parts: what stands for NULL."""
     lengths: tuple[str, sql.SQL] | None = None
@@ -83,6 +86,7 @@ def _integer(bits: int) -> Codec:
         "integer",
         values.integer(bits),
         _cases("WHEN 'integer' THEN {x}"),
+        digits=True,
         key=sql.SQL("CAST({} AS bigint)"),
         forms={"round": values.numeric_rounded(19, 0)},
     )
@@ -178,21 +182,27 @@ _INSTANT_KEY = {"+00": sql.SQL("CAST({} AS timestamptz)"), "": sql.SQL("CAST({} 
 
 def _instant(type_: str, zone: str) -> Codec:
     """The usual forms become PostgreSQL's own by moving text about. Whether they are valid need not be asked, since
-    what PostgreSQL prints is; so a ``T`` or ``Z`` is replaced wherever it stands, and only where it may stand is the
-    result equal to a printed instant. A fraction ends in no zero there; one of zeros only is left to the reader."""
-    spaced = "replace({x}, 'T', ' ')"
-    forms = {
-        10: [f"WHEN true THEN {{x}} || ' 00:00:00{zone}'"],
-        19: [f"WHEN substr({{x}}, 17, 1) = ':' THEN {spaced} || '{zone}'"],
-    }
-    if zone:
-        forms[20] = [f"WHEN true THEN replace({spaced}, 'Z', '{zone}')"]
-    for digits in range(1, 7):
-        for end in ("", "Z") if zone else ("",):
-            form = f"substr({{x}}, 20) GLOB '.{'[0-9]' * digits}{end}'"
-            some = f"substr({{x}}, 21, {digits}) <> '{'0' * digits}'"
-            cut = f"rtrim(substr({spaced}, 1, {20 + digits}), '0') || '{zone}'"
-            forms.setdefault(20 + digits + len(end), []).append(f"WHEN {form} AND {some} THEN {cut}")
+    what PostgreSQL prints is; so a ``T`` is replaced wherever it stands, and only where it may stand is the result
+    equal to a printed instant. A fraction ends in no zero there; one of zeros only is left to the reader.
+
+    SQLite itself moves an instant at another offset, once it has shown by writing it back that it is one: of 30
+    February it makes a day in March."""
+    written = "substr(replace({x}, 'T', ' '), 1, 19)"
+    forms = {10: [f"WHEN true THEN {{x}} || ' 00:00:00{zone}'"]}
+    for digits in range(7):
+        length = 20 + digits if digits else 19
+        dot = f".{'[0-9]' * digits}" if digits else ""
+        some = f" AND substr({{x}}, 21, {digits}) <> '{'0' * digits}'" if digits else " AND substr({x}, 17, 1) = ':'"
+        fraction = f" || rtrim(substr({{x}}, 20, {digits + 1}), '0')" if digits else ""
+        for tail in ("", "Z", "+00:00") if zone else ("",):
+            form = f"substr({{x}}, 20) GLOB '{dot}{tail}'{some}"
+            instant = f"{written}{fraction} || '{zone}'"
+            forms.setdefault(length + len(tail), []).append(f"WHEN {form} THEN {instant}")
+        if zone:
+            form = f"substr({{x}}, 20) GLOB '{dot}[+-][0-9][0-9]:[0-9][0-9]'{some}"
+            same = f"substr({{x}}, 1, 4) BETWEEN '0002' AND '9998' AND datetime(substr({{x}}, 1, 19)) = {written}"
+            moved = f"datetime(substr({{x}}, 1, 19) || substr({{x}}, -6)){fraction} || '{zone}'"
+            forms.setdefault(length + 6, []).append(f"WHEN {form} AND {same} THEN coalesce({moved}, {{read}}({{x}}))")
     by_length = " ".join(f"WHEN {n} THEN CASE {' '.join(cases)} ELSE {{read}}({{x}}) END" for n, cases in forms.items())
     text = f"WHEN 'text' THEN CASE octet_length({{x}}) {by_length} ELSE {{read}}({{x}}) END"
     return Codec(type_, values.instant(zone), _cases(text), key=_INSTANT_KEY[zone])

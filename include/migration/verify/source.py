@@ -51,6 +51,7 @@ class Source:
     def __init__(self, snapshot: apsw.Connection, table: Table, columns: Sequence[Column]) -> None:
         self.snapshot, self.table, self.columns = snapshot, table, tuple(columns)
         self.name = quoted(table.name)
+        self.computed = frozenset(c.name for c in table.columns if c.generated)
         self.keys = tuple(map(quoted, table.key))
         collations = {k.column: k.collation for i in table.indexes if i.origin == "pk" for k in i.keys}
         self._ordered = [

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from migration.verify.codecs import NULL, SEPARATOR, Column
-from migration.verify.hashing import Digest
+from migration.verify.hashing import Digest, occurrences
 from migration.verify.source import GROUP
 from migration.verify.values import Canonical
 
@@ -180,16 +180,17 @@ class Target:
                 found = cursor.execute(query, choice.bindings, prepare=True).fetchall()[0]
             rows, last, values = found[0], found[1], iter(found[2:])
             for i in group:
-                if self.columns[i].codec.lengths is None:
+                codec = self.columns[i].codec
+                if codec.lengths is None and not codec.digits:
                     given.append(next(values))
-                    parts.append(next(values) or _OF_NOTHING)
-                else:
-                    parts += [next(values) or _OF_NOTHING, next(values) or _OF_NOTHING]
+                parts += [next(values) or _OF_NOTHING for _ in range(1 if codec.lengths is None else 2)]
         return Digest(rows, tuple(given), tuple(parts)), last
 
     def _joined(self, place: int) -> list[sql.Composable]:
         codec, name = self.columns[place].codec, sql.Identifier(f"c{place}")
         form = codec.target.format(name)
+        if codec.digits:
+            return [sql.SQL("sha256(textsend(string_agg(coalesce({}, 'null'), ',')))").format(form)]
         if codec.null is not None:
             joined = sql.SQL("sha256(string_agg(coalesce({}, {}::bytea), ''))")
             return [sql.SQL("count({})").format(name), joined.format(form, sql.Literal(rf"\x{codec.null.hex()}"))]
@@ -218,17 +219,16 @@ def recast(connection: psycopg.Connection[Any], digest: Digest) -> Digest:
     """
     hashes, clear = list(digest.parts), digest.clear
     for number, form, joined in digest.pending:
-        canonical = form.format(sql.Identifier("x"))
         query = sql.SQL(
-            "SELECT sha256(textsend(t)), octet_length(t) - octet_length(replace(t, '\"', '')) FROM"
-            " (SELECT string_agg(coalesce({}, {}), {}) FROM string_to_table($1::text, {}, {}) AS x) AS r(t)"
-        ).format(canonical, _NULL, _SEPARATOR, _SEPARATOR, _NULL)
+            "SELECT textsend(string_agg(coalesce({}, {}), {}))"
+            " FROM string_to_table(convert_from($1::bytea, 'UTF8'), {}, {}) AS x"
+        ).format(form.format(sql.Identifier("x")), _NULL, _SEPARATOR, _SEPARATOR, _NULL)
         try:
             with connection.transaction(), psycopg.RawCursor(connection) as cursor:
-                found, quotes = cursor.execute(query, [joined.decode()], prepare=True).fetchall()[0]
-        except (UnicodeDecodeError, psycopg.DataError, psycopg.errors.StatementTooComplex):
+                found = cursor.execute(query, [joined], prepare=True, binary=True).fetchall()[0][0] or b""
+        except (psycopg.DataError, psycopg.errors.StatementTooComplex):
             clear = False  # some value is no such thing; row by row it will be told which
             continue
-        hashes[number] = found or _OF_NOTHING
-        clear = clear and quotes == joined.count(b'"') and b"\\u0022" not in joined
+        hashes[number] = hashlib.sha256(found).digest()
+        clear = clear and occurrences(found, b'"') == occurrences(joined, b'"') and b"\\u0022" not in joined
     return replace(digest, parts=tuple(hashes), clear=clear, pending=())
