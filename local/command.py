@@ -28,6 +28,8 @@ from local.target import embedded_target, own_target
 BUSY = LOCAL / "run.lock"
 TOLD = 24
 """So many lines of a failed task's log are shown; a task of several tables has more than one message there."""
+MOST_PROCESSES = 4
+"""Each runs tests with a PostgreSQL server of its own."""
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -49,7 +51,9 @@ def test(argv: list[str]) -> int:
     os.chdir(ROOT)
     if argv:
         os.execv(sys.executable, [sys.executable, "-m", "pytest", *argv])
-    checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest"])
+    processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+    tests = ["pytest", f"--numprocesses={processes}", "--dist=loadfile"]
+    checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], tests)
     failed = []
     for check in checks:
         began = time.monotonic()
