@@ -23,6 +23,9 @@ from benchmarks.load.product import Done, Task
 from migration.plan import Plan, read_plan
 
 PRODUCT, LIMIT = "product", "limit"
+AT_ONCE = 2
+PRODUCT_AT_ONCE, LIMIT_AT_ONCE = f"{PRODUCT}, {AT_ONCE} tables at once", f"{LIMIT}, {AT_ONCE} tables at once"
+OWN = (PRODUCT, LIMIT, PRODUCT_AT_ONCE, LIMIT_AT_ONCE)
 
 Digests = Mapping[str, tuple[int, str]]
 """Rows of a table, and the sum of the hashes of their text: equal for equal rows in whatever order."""
@@ -82,6 +85,9 @@ def compete(
                 (LIMIT, first.limit),
                 *((peer.name, partial(first.peer, peer)) for peer in peers),
             ]
+            if len(tables.names) > 1:
+                entrants.insert(1, (LIMIT_AT_ONCE, partial(first.limit, AT_ONCE)))
+                entrants.insert(2, (PRODUCT_AT_ONCE, partial(first.product, AT_ONCE)))
             if number % 2:
                 entrants.reverse()
             entrants.insert(0 if number % 2 == 0 else len(entrants), (PRODUCT, first.product))
@@ -107,11 +113,11 @@ class _Field:
         self.files: dict[str, Path] = {}
         self.proved: Digests = {}
 
-    def product(self) -> Round:
+    def product(self, at_once: int = 1) -> Round:
         """A whole migration but the cut-over. Raises NotProved."""
         with database(self.server) as server, tempfile.TemporaryDirectory(dir=self.folder) as home:
             try:
-                (done,), _ = migrate([self.contest.dataset], server, Path(home))
+                (done,), _ = migrate([self.contest.dataset], server, Path(home), at_once)
             except Failed as error:
                 raise NotProved(f"{self.contest.dataset.title}: {error}") from error
             digests = _digests(server, done.staging, self.tables.names)
@@ -132,10 +138,10 @@ class _Field:
             proof_by_table={named(table): seconds for table, seconds in done.proof.items()},
         )
 
-    def limit(self) -> Round:
+    def limit(self, at_once: int = 1) -> Round:
         """psql with ready files; raises Failed unless the rows are those of the proved load."""
         with database(self.server, self.tables.empty) as server:
-            cost, by_table = limit.load(server, self.files, self.folder)
+            cost, by_table = limit.load(server, self.files, self.folder, at_once)
             finish = self._finish(server)
             if differing := self._differing(server, "public"):
                 raise Failed(f"psql loaded other rows than the product: {differing}")
@@ -174,7 +180,7 @@ class _Field:
         }
 
 
-def migrate(datasets: Sequence[Dataset], server: Server, home: Path) -> tuple[list[Done], Cost]:
+def migrate(datasets: Sequence[Dataset], server: Server, home: Path, at_once: int = 1) -> tuple[list[Done], Cost]:
     """The product's steps for each of them, all in one process; what that cost in all. Raises Failed."""
     tasks = [
         Task(
@@ -185,6 +191,7 @@ def migrate(datasets: Sequence[Dataset], server: Server, home: Path) -> tuple[li
             run=f"bench {dataset.name}",
             server=server.as_dict(),
             began=time.monotonic(),
+            at_once=at_once,
         )
         for dataset in datasets
     ]

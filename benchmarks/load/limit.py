@@ -71,10 +71,13 @@ def export(server: Server, schema: str, tables: Sequence[str], folder: Path) -> 
     return files
 
 
-def load(server: Server, files: Mapping[str, Path], folder: Path) -> tuple[Cost, dict[str, float]]:
-    """Fill the empty tables from their files, one after the other; each table's seconds."""
-    copies = (f"\\copy {_quoted(table)} from '{file}' with (format binary)\n" for table, file in files.items())
-    cost, output = _psql("\\timing on\n" + "".join(copies), server, folder / "load.sql")
+def load(server: Server, files: Mapping[str, Path], folder: Path, at_once: int = 1) -> tuple[Cost, dict[str, float]]:
+    """Fill the empty tables from their files, in this order and so many at once; one after the other, each's seconds
+    too."""
+    copies = {table: f"\\copy {_quoted(table)} from '{file}' with (format binary)\n" for table, file in files.items()}
+    if at_once > 1:
+        return _at_once([*copies.values()], server, folder, "load", at_once), {}
+    cost, output = _psql("\\timing on\n" + "".join(copies.values()), server, folder / "load.sql")
     seconds = [float(found) / 1e3 for found in re.findall(r"^Time: ([\d.]+) ms", output, re.MULTILINE)]
     return cost, dict(zip(files, seconds, strict=True))
 
@@ -82,17 +85,20 @@ def load(server: Server, files: Mapping[str, Path], folder: Path) -> tuple[Cost,
 def finish(server: Server, tables: Tables, sizes: Mapping[str, int], folder: Path) -> Cost:
     """Give the tables what they have after their rows, as the product does: several at once, the largest first."""
     ordered = sorted(tables.names, key=lambda name: -sizes[name])
-    scripts = []
-    for number, name in enumerate(ordered):
-        scripts.append(folder / f"finish-{number:04}.sql")
-        scripts[-1].write_text(tables.finish[name])
-    references = folder / "references.sql"
-    references.write_text(tables.references)
+    scripts = [tables.finish[name] for name in ordered]
+    return _at_once(scripts, server, folder, "finish", CONNECTIONS, tables.references)
+
+
+def _at_once(scripts: Sequence[str], server: Server, folder: Path, name: str, at_once: int, last: str = "") -> Cost:
+    """Run the scripts, so many at once, and ``last`` after them."""
+    files = [folder / f"{name}-{number:04}.sql" for number in range(len(scripts) + 1)]
+    for file, script in zip(files, [*scripts, last], strict=True):
+        file.write_text(script)
     program = 'list=$1; shift; xargs -P "$1" -n 1 "$2" $3 -d "$4" -f < "$list" && exec "$2" $3 -d "$4" -f "$5"'
-    listed = folder / "finish.list"
-    listed.write_text("".join(f"{script}\n" for script in scripts))
+    listed = folder / f"{name}.list"
+    listed.write_text("".join(f"{file}\n" for file in files[:-1]))
     quiet = " ".join([*QUIET, "--output=/dev/null"])
-    cost, _ = run(["sh", "-c", program, "sh", listed, str(CONNECTIONS), PSQL, quiet, server.dsn, references], server)
+    cost, _ = run(["sh", "-c", program, "sh", listed, str(at_once), PSQL, quiet, server.dsn, files[-1]], server)
     return cost
 
 

@@ -1,6 +1,7 @@
 """What work costs: time, CPU of client and server, resident memory, bytes of WAL."""
 
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -80,16 +81,26 @@ def _times(process: int) -> tuple[int, int, int, int]:
     return user, system, of_children, of_their_system
 
 
+def _own() -> float:
+    """CPU of this process, and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 @contextmanager
 def measured(server: Server, cost: Callable[[Cost], None]) -> Iterator[None]:
-    """Give ``cost`` what the block costs in this process and the server; memory is counted from its beginning."""
+    """Give ``cost`` what the block costs in this process, its children and the server.
+
+    Memory is counted from its beginning, and is that of the one process that has most.
+    """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the kernel's high-water mark starts anew
     wal, of_server, began = server.wal(), server.seconds(), time.monotonic()
-    own = time.process_time()
+    own = _own()
     yield
-    seconds, client = time.monotonic() - began, time.process_time() - own
-    cost(Cost(seconds, client, server.seconds() - of_server, high_water(os.getpid()), server.wal() - wal))
+    seconds, client = time.monotonic() - began, _own() - own
+    resident = max(high_water(os.getpid()), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+    cost(Cost(seconds, client, server.seconds() - of_server, resident, server.wal() - wal))
 
 
 def high_water(process: int) -> int:

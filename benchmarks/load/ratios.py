@@ -66,15 +66,17 @@ def against_limit(contest: Contest, seconds: Seconds = load) -> float | None:
     return ratio(contest, (PRODUCT, seconds), (LIMIT, seconds))
 
 
-def faster_than(contest: Contest, peer: str, seconds: Seconds = load, of_peer: Seconds | None = None) -> float | None:
+def faster_than(
+    contest: Contest, peer: str, seconds: Seconds = load, of_peer: Seconds | None = None, product: str = PRODUCT
+) -> float | None:
     """How many times faster than a peer the product is, over the tables that the peer could load."""
     rounds = contest.rounds.get(peer, [])
     if not rounds:
         return None
     if any(name not in one.by_table for one in rounds for name in contest.rounds[PRODUCT][0].by_table):
         shared = of_tables(rounds[0].by_table)
-        return ratio(contest, (peer, shared), (PRODUCT, with_start(shared)))
-    return ratio(contest, (peer, of_peer or seconds), (PRODUCT, with_start(seconds)))
+        return ratio(contest, (peer, shared), (product, with_start(shared)))
+    return ratio(contest, (peer, of_peer or seconds), (product, with_start(seconds)))
 
 
 def middle(contest: Contest, who: str, seconds: Seconds) -> float:
