@@ -1,4 +1,8 @@
-"""Converts whole Arrow arrays exactly, or raises: what the casts are made of."""
+"""Converts whole Arrow arrays exactly, or raises: what the casts are made of.
+
+pyarrow imports pandas, 0.2 s and 40 MB, for the first value of Python or numpy that it makes its own. A load does
+without: arrays are made of buffers, constants too.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,28 @@ class Inexact(ValueError):
 
 
 Convert = Callable[[pa.Array], pa.Array]
+
+
+def _buffered(values: np.ndarray) -> pa.Array:
+    kinds = {"i": pa.int64(), "f": pa.float64()}
+    return pa.Array.from_buffers(kinds[values.dtype.kind], len(values), [None, pa.py_buffer(values)])
+
+
+def _constant(value: int | float) -> pa.Scalar:
+    return _buffered(np.array([value]))[0]
+
+
+def _values(array: pa.Array, of_null: float) -> np.ndarray:
+    """The doubles of an array, with a value for NULL."""
+    filled = pc.fill_null(array, _constant(of_null)) if array.null_count else array
+    (_, data), start = filled.buffers(), filled.offset
+    return np.frombuffer(data or b"", np.float64)[start : start + len(filled)]
+
+
+def _with_nulls(values: np.ndarray, array: pa.Array) -> pa.Array:
+    """The integers as an array, NULL where ``array`` is."""
+    made = _buffered(values)
+    return pc.if_else(array.is_valid(), made, pa.nulls(1, made.type)[0]) if array.null_count else made
 
 
 def same(array: pa.Array) -> pa.Array:
@@ -60,10 +86,11 @@ def varchar(length: int) -> Convert:
 
 def documents(fits: Callable[[str], bool]) -> Convert:
     """JSON text that ``fits``."""
+    most = _constant(USUAL_BYTES)
 
     def convert(array: pa.Array) -> pa.Array:
         found = pc.drop_null(pc.unique(text(array)))
-        unusual = pc.or_(pc.match_substring_regex(found, UNUSUAL), pc.greater(pc.binary_length(found), USUAL_BYTES))
+        unusual = pc.or_(pc.match_substring_regex(found, UNUSUAL), pc.greater(pc.binary_length(found), most))
         usual = pc.filter(found, pc.invert(unusual)).cast(pa.binary()).to_pylist()
         singly = pc.filter(found, unusual).to_pylist()
         if not are_plain(usual):
@@ -102,7 +129,7 @@ def all_fixed(array: pa.Array, scale: int, limit: int) -> pa.Array:
     n / 10**scale is the double nearest to that decimal (IEEE 754 division rounds correctly). Below 10**15 no
     two decimals of one scale share a double, so n is the shortest; above, each value is looked at.
     """
-    values = array.fill_null(0.0).to_numpy(zero_copy_only=False)
+    values = _values(array, 0.0)
     with np.errstate(all="ignore"):
         scaled = np.rint(values * 10.0**scale)
         certain = np.abs(scaled) < 1e15
@@ -118,11 +145,6 @@ def all_fixed(array: pa.Array, scale: int, limit: int) -> pa.Array:
     return _with_nulls(whole, array)
 
 
-def _with_nulls(values: np.ndarray, array: pa.Array) -> pa.Array:
-    """The values as an array, NULL where ``array`` is."""
-    return pa.array(values, mask=array.is_null().to_numpy(zero_copy_only=False))
-
-
 def numeric(precision: int, scale: int) -> Convert:
     """Doubles whose shortest decimals numeric(precision, scale) holds."""
 
@@ -135,6 +157,7 @@ def numeric(precision: int, scale: int) -> Convert:
 
 
 UTC = pa.timestamp("us", "UTC")
+_DAY, _HOURS = (_constant(len(form)) for form in ("YYYY-MM-DD", "YYYY-MM-DD HH"))
 FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds of the years 1 to 9999: what four digits of a year and every client of PostgreSQL can say."""
 _ZONED = r"\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$"
@@ -145,22 +168,23 @@ def timestamptz(array: pa.Array) -> pa.Array:
     zoned = pc.match_substring_regex(array, _ZONED)
     if pc.all(zoned).as_py() is not False:
         return _within(pc.cast(array, UTC))
-    bare = timestamp(pc.if_else(zoned, None, array)).cast(UTC)
+    none = pa.nulls(1, array.type)[0]
+    bare = timestamp(pc.if_else(zoned, none, array)).cast(UTC)
     if pc.any(zoned).as_py():
-        return pc.coalesce(bare, _within(pc.cast(pc.if_else(zoned, array, None), UTC)))
+        return pc.coalesce(bare, _within(pc.cast(pc.if_else(zoned, array, none), UTC)))
     return bare
 
 
 def timestamp(array: pa.Array) -> pa.Array:
     """Arrow's parser refuses 30 February, 24:00 and leap seconds by itself. Hours alone it would take."""
-    if pc.any(pc.equal(pc.binary_length(array), len("YYYY-MM-DD HH"))).as_py():
+    if pc.any(pc.equal(pc.binary_length(array), _HOURS)).as_py():
         raise Inexact
     return _within(pc.cast(array, pa.timestamp("us")))
 
 
 def date(array: pa.Array) -> pa.Array:
     """YYYY-MM-DD."""
-    if pc.any(pc.not_equal(pc.binary_length(array), len("YYYY-MM-DD"))).as_py():
+    if pc.any(pc.not_equal(pc.binary_length(array), _DAY)).as_py():
         raise Inexact
     dates = pc.cast(array, pa.date32())
     _within(dates.cast(pa.timestamp("us")))
@@ -177,8 +201,10 @@ def _within(times: pa.Array) -> pa.Array:
 def seconds(scale: int, origin: int) -> Convert:
     """Doubles that count from ``origin`` (microseconds since 1970), ``scale`` digits short of microseconds."""
 
+    start = _constant(origin)
+
     def convert(array: pa.Array) -> pa.Array:
-        return _within(pc.add(all_fixed(array, scale, 10**18), origin).cast(UTC))
+        return _within(pc.add(all_fixed(array, scale, 10**18), start).cast(UTC))
 
     return convert
 
@@ -186,11 +212,13 @@ def seconds(scale: int, origin: int) -> Convert:
 def ticks(per_microsecond: int, origin: int) -> Convert:
     """Integers that count so many to a microsecond, from ``origin`` (microseconds since 1970)."""
 
+    each, start = _constant(per_microsecond), _constant(origin)
+
     def convert(array: pa.Array) -> pa.Array:
-        micros = pc.divide(array, per_microsecond)
-        if pc.any(pc.not_equal(pc.multiply(micros, per_microsecond), array)).as_py():
+        micros = pc.divide(array, each)
+        if pc.any(pc.not_equal(pc.multiply(micros, each), array)).as_py():
             raise Inexact
-        return _within(pc.add_checked(micros, origin).cast(UTC))
+        return _within(pc.add_checked(micros, start).cast(UTC))
 
     return convert
 
@@ -202,7 +230,7 @@ def julian(array: pa.Array) -> pa.Array:
     1 to 9999 a double counts in 2**-32 days, of which 2**19 are 10,546,875 microseconds. They are 20 to 80 microseconds
     long, so no two doubles meet, and each is found back.
     """
-    days = array.fill_null(2_440_587.5).to_numpy(zero_copy_only=False)
+    days = _values(array, 2_440_587.5)
     if not ((days >= 1_721_425.5) & (days < 5_373_484.5)).all():
         raise Inexact
     whole = np.floor(days)
