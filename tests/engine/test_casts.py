@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql as pg
 
 from migration.errors import PlanError
-from migration.load.arrays import Inexact
+from migration.load.arrays import Inexact, array_of
 from migration.load.casts import BY_NAME, Cast, cast_for
 from migration.load.jsontext import fits_json, fits_jsonb
 from migration.load.table import load_table
@@ -361,3 +361,34 @@ def test_a_named_cast_that_leads_to_another_type_than_the_columns_is_refused(
 def test_integers_and_text_cross_into_text_only(kind: sa.types.TypeEngine[Any]) -> None:
     with pytest.raises(PlanError, match="the cast integer_or_text leads to text and varchar, and the target's column"):
         cast_for("t", "c", kind, "integer_or_text")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(
+        st.tuples(st.just(pa.int64()), st.lists(st.none() | st.integers(-(2**63), 2**63 - 1))),
+        st.tuples(
+            st.just(pa.float64()), st.lists(st.none() | st.floats(allow_nan=False) | st.integers(-(2**53), 2**53))
+        ),
+        st.tuples(st.just(pa.string()), st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"])))),
+        st.tuples(st.just(pa.binary()), st.lists(st.none() | st.binary())),
+        st.tuples(st.just(pa.bool_()), st.lists(st.none() | st.booleans())),
+        st.tuples(st.just(pa.date32()), st.lists(st.none() | st.dates())),
+        st.tuples(st.just(pa.timestamp("us")), st.lists(st.none() | st.datetimes())),
+        st.tuples(st.just(pa.timestamp("us", "UTC")), st.lists(st.none() | st.datetimes(timezones=st.just(UTC)))),
+        st.tuples(st.just(pa.decimal64(18, 3)), st.lists(st.none() | st.decimals(-(10**14), 10**14, places=3))),
+    )
+)
+def test_an_array_of_looked_at_values_is_the_one_that_arrow_makes(one: tuple[pa.DataType, list[Any]]) -> None:
+    kind, values = one
+    assert array_of(values, kind).equals(pa.array(values, kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(pa.int16(), 40_000), (pa.int64(), 2**63), (pa.float64(), 2**53 + 1), (pa.decimal64(5, 2), Decimal("1.234")),
+     (pa.string(), "\ud800")],
+)  # fmt: skip
+def test_an_array_takes_no_value_that_its_type_would_change(kind: pa.DataType, value: Any) -> None:
+    with pytest.raises((Inexact, pa.ArrowException, UnicodeEncodeError)):
+        array_of([value], kind)

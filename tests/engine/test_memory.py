@@ -80,12 +80,13 @@ def test_a_load_of_usual_values_does_without_pandas_which_takes_longer_to_import
         "seen_ms INTEGER": "1700000000000 + n",
         "open BOOLEAN": "n % 2",
         "octets BLOB": "randomblob(9)",
+        "body TEXT": "CASE n WHEN 7 THEN hex(randomblob(40000)) ELSE 'short' END",
     }
     path = database(
         tmp_path / "usual.db",
         f"CREATE TABLE t ({', '.join(kinds)})",
         "WITH RECURSIVE s(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM s WHERE n < 9000)"
-        f" INSERT INTO t SELECT {', '.join(kinds.values())} FROM s UNION ALL SELECT 0, NULL, 0.5{', NULL' * 8}",
+        f" INSERT INTO t SELECT {', '.join(kinds.values())} FROM s UNION ALL SELECT 0, NULL, 0.5{', NULL' * 9}",
     )
     run = ("--plan", "usual", "--run", "usual", "--source", str(path))
     for step in (("assess", *run[4:]), ("preflight", *run), ("backup", *run), ("create-schema", *run[:4])):

@@ -143,6 +143,9 @@ AGAINST: dict[str, tuple[str, Callable[[Job], object]]] = {
     "load during finish_schema": ("finish_schema", lambda job: steps.load(job, "notes")),
     "load during the cut-over": ("cut_over", lambda job: steps.load(job, "notes")),
     "finish_schema during the cut-over": ("cut_over", steps.finish_schema),
+    "a newer run during a load": ("load children", lambda job: steps.preflight(replace(job, run_id="newer"))),
+    "a newer run during a verification": ("verify children", lambda job: steps.preflight(replace(job, run_id="newer"))),
+    "a newer run during the cut-over": ("cut_over", lambda job: steps.preflight(replace(job, run_id="newer"))),
 }
 
 

@@ -7,8 +7,9 @@ without: arrays are made of buffers, constants too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,19 @@ class Inexact(ValueError):
 
 
 Convert = Callable[[pa.Array], pa.Array]
+
+
+def array_of(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
+    """What ``pa.array(values, kind)`` makes, by way of their text.
+
+    Raises Inexact, ArrowException or UnicodeEncodeError for what ``kind`` does not hold.
+    """
+    builder = pa.lib.StringBuilder()
+    for value in values:
+        if kind == pa.float64() and isinstance(value, int) and float(value) != value:
+            raise Inexact
+        builder.append(value if value is None or isinstance(value, (str, bytes)) else str(value))
+    return pc.cast(builder.finish(), kind)
 
 
 def _buffered(values: np.ndarray) -> pa.Array:

@@ -90,8 +90,11 @@ class Cast:
         """Values of ``classes``, converted; like ``convert``, it raises when one of them cannot cross."""
         if self.mixes and self.reads == pa.string():
             values = [str(value) for value in values]
-        array = pa.array(values, self.reads)
+        array = arrays.array_of(values, self.reads)
         converted = self.convert(array)
+        if converted.type == arrays.UTC:  # whose to_pylist() would import pandas
+            micros = converted.cast(pa.int64()).to_pylist()
+            return [None if value is None else _1970 + value * _MICROSECOND for value in micros]
         return values if converted is array else converted.to_pylist()
 
     def _or_inexact(self, value: Any, storage: str) -> Any:

@@ -10,10 +10,10 @@ from typing import Any
 
 import apsw
 import psycopg
-import pyarrow as pa
 
 from migration.errors import RejectedRows
 from migration.job import Job
+from migration.load.arrays import array_of
 from migration.load.copy import Copier, copy_state
 from migration.load.reading import Reading, SourceRow, rows
 from migration.load.rejects import Decision, Problem, decide, raw_bytes, shown
@@ -126,7 +126,7 @@ def _keep(
     if crossing:
         columns = zip(zip(*crossing, strict=True), copier.schema, strict=True)
         with copier.copying() as send:
-            send([pa.array(column, field.type) for column, field in columns])
+            send([array_of(column, field.type) for column, field in columns])
     altered = [(d.key, p) for d in decided if d.values is not None for p in d.problems]
     quarantined = [d for d in decided if d.values is None]
     reasons = [(d.key, d.under(Invalid.QUARANTINE)[0]) for d in quarantined]
