@@ -40,12 +40,11 @@ def table_map(plan: Plan, table: str, catalog: Catalog, metadata: sa.MetaData) -
         (c.name, target.columns[chosen.target_column(c.name)]) for c in source.columns if chosen.loads(c.name)
     )
     from_target = {column.name: name for name, column in columns}
-    parents = {plan.target_table(t): t for t in plan.tables}
     foreign_keys, free = [], waived(target)
     for constraint in sorted(target.foreign_key_constraints, key=lambda c: str(c.name)):
         if constraint.name in free or any(e.parent.name not in from_target for e in constraint.elements):
             continue  # a column that the source does not fill stays NULL, and so unchecked
-        parent = parents[constraint.referred_table.name]
+        parent = plan.sources[constraint.referred_table.name]
         of_parent = {plan.tables[parent].target_column(c.name): c.name for c in catalog.table(parent).columns}
         foreign_keys.append(
             ForeignKeyMap(
@@ -160,9 +159,8 @@ def _carried(plan: Plan, table: str, source: Table) -> dict[str, str]:
 def _reference_differences(plan: Plan, table: str, catalog: Catalog, metadata: sa.MetaData) -> list[str]:
     found = []
     present = {t.name: t for t in catalog.tables if t.name in plan.tables}
-    parents = {plan.target_table(t): t for t in plan.tables}
     for key in metadata.tables[plan.target_table(table)].foreign_key_constraints:
-        parent = parents.get(key.referred_table.name)
+        parent = plan.sources.get(key.referred_table.name)
         if parent is None:
             found.append(f"its foreign key {_name(key)} points to {key.referred_table.name}, which the plan lacks")
         elif parent not in {*plan.before(table), table} and not plan.precedes(table, parent):

@@ -346,6 +346,11 @@ class Plan(_Strict):
             sorter.done(*ready)
         return tuple(levels)
 
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """The source table of each target's table."""
+        return {self.target_table(table): table for table in self.tables}
+
     def target_table(self, table: str) -> str:
         """The target's name for a source table."""
         return self.tables[table].rename or table

@@ -177,7 +177,7 @@ def _check_pre_data(wanted: dict[str, Shape], present: dict[str, Shape]) -> None
 
 def _by_size(connection: psycopg.Connection[Any], job: Job) -> list[tuple[str, str, int]]:
     """(source table, target table, bytes), the largest first."""
-    sources = {job.plan.target_table(t): t for t in job.plan.tables}
+    sources = job.plan.sources
     found = connection.execute(
         "SELECT c.relname, pg_table_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = %s AND c.relname = ANY(%s) ORDER BY 2 DESC, 1",
