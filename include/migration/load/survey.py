@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import apsw
 
@@ -86,7 +87,8 @@ def survey(snapshot: apsw.Connection, reading: Reading, total: int) -> Iterator[
     first, last = snapshot.execute(f"SELECT {ends}").fetchall()[0]
     most = PORTION_ROWS.start
     while isinstance(first, int) and isinstance(last, int) and first <= last:
-        size, end = _sized(snapshot, reading.narrowed(first, last), f", {key} AS key", f" ORDER BY 2 LIMIT {most}")
+        size, found = _sized(snapshot, reading.narrowed(first, last), f", {key} AS key", f" ORDER BY 2 LIMIT {most}")
+        end = last if found is None else found
         yield Portion(reading.narrowed(first, end), size)
         first = end + 1
         most = min(max(PORTION_BYTES // max(size.average, 1), PORTION_ROWS.start), PORTION_ROWS.stop)
@@ -101,10 +103,10 @@ def _rows(reading: Reading) -> str:
     return f"{reading.table} NOT INDEXED{reading.where()}"
 
 
-def _sized(snapshot: apsw.Connection, reading: Reading, key: str, which: str) -> tuple[Size, int]:
+def _sized(snapshot: apsw.Connection, reading: Reading, key: str, which: str) -> tuple[Size, int | None]:
     """The size of some rows, and their last key. Without a LIMIT, SQLite would compute the bytes of each row twice."""
     rows = f"SELECT {reading.size} AS octets{key} FROM {_rows(reading)}{which}"  # noqa: S608 - quoted()
-    looked = "count(*), coalesce(sum(octets), 0), coalesce(max(octets), 0), coalesce(max(key), 0)"
-    query = f"SELECT {looked} FROM ({rows})"  # noqa: S608 - quoted()
-    *size, last = (int(str(value)) for value in snapshot.execute(query).fetchall()[0])
-    return Size(*size), last
+    looked = "count(*), coalesce(sum(octets), 0), coalesce(max(octets), 0), max(key)"
+    found: list[Any] = snapshot.execute(f"SELECT {looked} FROM ({rows})").fetchall()  # noqa: S608 - quoted()
+    ((number, octets, longest, last),) = found
+    return Size(number, octets, longest), last
