@@ -12,8 +12,9 @@ from benchmarks.facts import environment
 from benchmarks.load import datasets
 from benchmarks.load.contest import NotProved, compete
 from benchmarks.load.meter import Failed, Server
-from benchmarks.load.page import PAGE, PLOT, bars, page
+from benchmarks.load.page import PAGE, PLOT, page
 from benchmarks.load.peers import QUICK, available
+from benchmarks.load.plot import bars
 from benchmarks.load.results import Results, kept
 from benchmarks.load.scale import grow, sample, tiny
 from local.postgres import throwaway_cluster

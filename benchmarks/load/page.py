@@ -241,7 +241,7 @@ def _whole(contest: Contest) -> str:
     rows = []
     for who in sorted(contest.rounds, key=lambda who: ratios.middle(contest, who, ratios.load)):
         finished = any(one.finish.seconds for one in contest.rounds[who])
-        against = ratios.ratio(contest, (who, ratios.load), (LIMIT, ratios.load)) if _whole_load(contest, who) else None
+        against = ratios.ratio(contest, (who, ratios.load), (LIMIT, ratios.load)) if whole_load(contest, who) else None
         rows.append(
             [
                 who,
@@ -265,7 +265,7 @@ def _whole(contest: Contest) -> str:
     return table(headings, rows) + f"\nBefore its load, the product: {told}.\n"
 
 
-def _whole_load(contest: Contest, who: str) -> bool:
+def whole_load(contest: Contest, who: str) -> bool:
     """Whether all its rounds loaded every table."""
     return not any(one.failed for one in contest.rounds[who])
 
@@ -368,44 +368,3 @@ def _versions(results: Results) -> str:
     told = [f"* {name}: {version}" for name, version in results.versions.items()]
     told += [f"* {name} could not be had here: {why}" for name, why in results.missing.items()]
     return "\n".join(told) + "\n"
-
-
-def bars(results: Results) -> str:
-    """An SVG: how many times the limit everyone takes for the rows of each database."""
-    found: list[tuple[str, str, float]] = []
-    for contest in results.contests.values():
-        for who in contest.rounds:
-            factor = ratios.ratio(contest, (who, ratios.load), (LIMIT, ratios.load))
-            if factor and _whole_load(contest, who):
-                found.append((f"{contest.dataset.title}, {contest.rows:,} rows", who, factor))
-    return _drawn(found)
-
-
-COLORS = {PRODUCT: "#1d4ed8", LIMIT: "#111827", PRODUCT_AT_ONCE: "#1d4ed8", LIMIT_AT_ONCE: "#111827"}
-LINE, LEFT, WIDTH, MOST = 22, 180, 860, 30.0
-
-
-def _drawn(found: Sequence[tuple[str, str, float]]) -> str:
-    titles = list(dict.fromkeys(title for title, _, _ in found))
-    height = 50 + LINE * len(found) + 40 * len(titles)
-    top = min(MOST, max((factor for _, _, factor in found), default=1))
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif"'
-        ' font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
-        '<text x="16" y="26" font-size="15">How many times the limit, psql \\copy of ready files</text>'
-    ]
-    y = 40
-    for title in titles:
-        y += 26
-        parts.append(f'<text x="16" y="{y}" font-weight="bold">{title}</text>')
-        y += 8
-        for who, factor in sorted(((w, f) for t, w, f in found if t == title), key=lambda one: one[1]):
-            width = (WIDTH - LEFT - 90) * min(factor, top) / top
-            parts += [
-                f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{who}</text>',
-                f'<rect x="{LEFT}" y="{y + 2}" width="{width:.1f}" height="14" fill="{COLORS.get(who, "#9ca3af")}"/>',
-                f'<text x="{LEFT + width + 6:.1f}" y="{y + 13}">{factor:.2f} ×{" …" if factor > top else ""}</text>',
-            ]
-            y += LINE
-        y += 6
-    return "\n".join([*parts, "</svg>", ""])

@@ -11,8 +11,9 @@ from benchmarks.load import datasets, ratios
 from benchmarks.load.contest import OWN, PRODUCT, PRODUCT_AT_ONCE, NotProved, compete
 from benchmarks.load.datasets import Dataset
 from benchmarks.load.meter import Cost, Server
-from benchmarks.load.page import bars, page
+from benchmarks.load.page import page
 from benchmarks.load.peers import Loaded, Peer
+from benchmarks.load.plot import bars
 from benchmarks.load.results import Results
 from local.postgres import throwaway_cluster
 
