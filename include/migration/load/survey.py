@@ -73,7 +73,7 @@ def count(snapshot: apsw.Connection, reading: Reading) -> int:
 
 
 def survey(snapshot: apsw.Connection, reading: Reading, total: int) -> Iterator[Portion]:
-    """All ``total`` rows that are to be read, each in one portion; none without rows."""
+    """All ``total`` rows that are to be read, each in one portion."""
     source = reading.map.source
     if reading.size == "0":
         yield Portion(reading, Size(total, 0, 0))

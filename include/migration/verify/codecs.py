@@ -192,14 +192,14 @@ def _instant(type_: str, zone: str) -> Codec:
     for digits in range(7):
         length = 20 + digits if digits else 19
         dot = f".{'[0-9]' * digits}" if digits else ""
-        some = f" AND substr({{x}}, 21, {digits}) <> '{'0' * digits}'" if digits else " AND substr({x}, 17, 1) = ':'"
+        sure = f" AND substr({{x}}, 21, {digits}) <> '{'0' * digits}'" if digits else " AND substr({x}, 17, 1) = ':'"
         fraction = f" || rtrim(substr({{x}}, 20, {digits + 1}), '0')" if digits else ""
         for tail in ("", "Z", "+00:00") if zone else ("",):
-            form = f"substr({{x}}, 20) GLOB '{dot}{tail}'{some}"
+            form = f"substr({{x}}, 20) GLOB '{dot}{tail}'{sure}"
             instant = f"{written}{fraction} || '{zone}'"
             forms.setdefault(length + len(tail), []).append(f"WHEN {form} THEN {instant}")
         if zone:
-            form = f"substr({{x}}, 20) GLOB '{dot}[+-][0-9][0-9]:[0-9][0-9]'{some}"
+            form = f"substr({{x}}, 20) GLOB '{dot}[+-][0-9][0-9]:[0-9][0-9]'{sure}"
             same = f"substr({{x}}, 1, 4) BETWEEN '0002' AND '9998' AND datetime(substr({{x}}, 1, 19)) = {written}"
             moved = f"datetime(substr({{x}}, 1, 19) || substr({{x}}, -6)){fraction} || '{zone}'"
             forms.setdefault(length + 6, []).append(f"WHEN {form} AND {same} THEN coalesce({moved}, {{read}}({{x}}))")
